@@ -1,0 +1,85 @@
+# The only list of commands. `make help` prints it. CI calls the same targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+RUN_DIR ?= runs/demo
+# Children must be allowed to write .pyc: importing torch and transformers without them costs 24 s of CPU instead of 9.
+unexport PYTHONDONTWRITEBYTECODE
+export UV_PYTHON_DOWNLOADS := never
+export DS_ACCELERATOR ?= cpu
+UV = $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml
+
+.PHONY: help setup setup-dev setup-bench demo demo-ci demo-check test lint format types unit bench test-gpu plan lock golden-update docs clean
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	@command -v uv >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.train: requirements/train.txt pyproject.toml | $(VENV)/bin/python
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --compile-bytecode --require-hashes -r requirements/train.txt
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.train
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --compile-bytecode --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --compile-bytecode --require-hashes -r requirements/bench.txt
+	@touch $@
+
+setup: $(VENV)/.train ## create .venv with what the pipeline needs, from the lock file
+setup-dev: $(VENV)/.dev ## the same, with linters and test tools
+setup-bench: $(VENV)/.bench ## the same, with the libraries that the benchmarks compare with
+
+demo: setup ## run the whole pipeline at the tiny profile (about 15 minutes on 2 cores), end with a report
+	$(BIN)/mimo run --profile tiny --run-dir $(RUN_DIR)
+
+demo-ci: setup ## the same graph with few steps and no learning thresholds (up to 8 minutes)
+	$(BIN)/mimo run --profile tiny --run-dir runs/demo-ci --override @demo-ci
+
+demo-check: setup ## assert that the demo learned: reads runs/demo/summary.json
+	$(BIN)/python -m jobs.demo_check $(RUN_DIR)/summary.json
+
+test: setup-dev lint types ## lint, types, import contracts, unit, contract and integration tests
+	$(BIN)/python -m pytest -q -m "not gpu and not e2e"
+
+lint: setup-dev ## ruff and import contracts
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+
+types: setup-dev ## mypy strict
+	$(BIN)/mypy
+
+unit: setup-dev ## unit and contract tests only
+	$(BIN)/python -m pytest -q tests/unit tests/contract -m "not gpu"
+
+format: setup-dev ## format the code
+	$(BIN)/ruff check --fix-only . ; $(BIN)/ruff format .
+
+bench: setup-bench ## ours / baseline / ratio / limit; writes runs/bench.json
+	$(BIN)/python -m benchmarks
+
+test-gpu: setup-dev ## what needs an NVIDIA GPU; skips visibly without one
+	$(BIN)/python -m pytest -q -m gpu tests
+
+plan: setup ## memory and GPU-hours per stage of the 7B profile
+	$(BIN)/mimo plan --profile mimo_vl_7b
+
+lock: ## rewrite requirements/*.txt from pyproject.toml
+	$(COMPILE) --all-extras -o requirements/all.txt
+	$(COMPILE) --extra train --extra serve -c requirements/all.txt -o requirements/train.txt
+	$(COMPILE) --extra train --extra serve --extra operator --extra dev -c requirements/all.txt -o requirements/dev.txt
+	$(COMPILE) --extra train --extra serve --extra operator --extra dev --extra bench -c requirements/all.txt -o requirements/bench.txt
+	$(COMPILE) --extra operator -c requirements/all.txt -o requirements/operator.txt
+
+golden-update: setup-dev ## rewrite the golden files; the commit says why they changed
+	MIMO_GOLDEN_UPDATE=1 $(BIN)/python -m pytest -q tests/contract
+
+clean: ## remove caches, not runs
+	rm -rf .mypy_cache .ruff_cache .pytest_cache build *.egg-info

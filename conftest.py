@@ -1,0 +1,13 @@
+"""Network rules of the tests: none for unit tests, loopback for integration tests."""
+
+from __future__ import annotations
+
+import pytest
+from pytest_socket import disable_socket, socket_allow_hosts
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("integration") is None:
+        disable_socket(allow_unix_socket=True)
+    else:
+        socket_allow_hosts(["127.0.0.1", "localhost", "::1"], allow_unix_socket=True)

@@ -1,0 +1,40 @@
+"""Where data come from, how much of each, and how rows are packed. The mixture per stage is in training.py."""
+
+from __future__ import annotations
+
+from mimo_vl.config.fields import config
+from mimo_vl.vocabulary import DataType, RlFamily
+
+
+@config
+class PackingConfig:
+    capacity_tokens: int
+    """Text + visual tokens per row: the sequence length of the stage."""
+    capacity_patches: int
+    """Vision patches per row; the second resource."""
+
+
+@config
+class TinySynthesisConfig:
+    """Composites of real digits, photographs and text, for the tiny profile."""
+
+    heldout_fraction: float = 0.25
+    """Share of source images and texts, by digest, that only held-out items may use."""
+    samples_per_type: dict[DataType, int]
+    heldout_per_type: dict[DataType, int]
+    rl_prompts_per_family: dict[RlFamily, int]
+    """Training prompts for RL, before pass-rate curation."""
+    eval_items_rl_family: int = 200
+    eval_items_other: int = 64
+    preference_queries: int = 256
+    shard_size: int = 1024
+    """Samples per shard."""
+    image_side_px: int = 112
+
+
+@config
+class DataConfig:
+    synthesis: TinySynthesisConfig | None = None
+    """Set in profiles that make their own data; None when curated datasets come as spec.inputs."""
+    num_workers: int = 1
+    """Processes of the local executor."""

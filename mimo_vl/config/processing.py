@@ -1,0 +1,22 @@
+"""How media become patches and tokens: limits that must be the same in data, training, RL and evaluation."""
+
+from __future__ import annotations
+
+from mimo_vl.config.fields import config
+
+
+@config
+class ProcessingConfig:
+    min_pixels: int
+    """Lower bound of the resized image's area (smart_resize)."""
+    max_pixels: int
+    """Upper bound of the resized image's area; recorded with each sample, since boxes are in resized pixels."""
+    video_fps: float = 2.0
+    video_max_frames: int = 256
+    video_min_pixels: int = 128 * 28 * 28
+    video_max_pixels: int = 768 * 28 * 28
+    """Per frame."""
+    video_total_tokens: int = 16384
+    """Hard limit of visual tokens per video."""
+    system_prompt: str = ""
+    """Empty in training, as MiMo-7B recommends."""

@@ -1,0 +1,22 @@
+"""Rules and mappings of the reward service. Each mapping to [0, 1] is a named choice that is recorded with the reward."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mimo_vl.config.fields import config, unhashed
+
+
+@config
+class RewardsConfig:
+    box_mapping: Literal["half_one_plus_giou", "clipped_giou"] = "half_one_plus_giou"
+    """(1 + GIoU) / 2, or max(0, GIoU)."""
+    preference_mapping: Literal["sigmoid", "rank_in_group"] = "sigmoid"
+    """sigma(score of the Bradley-Terry model), or the rank within the group."""
+    math_deadline_s: float = 10.0
+    """A symbolic comparison that runs longer is killed with its process; the result is `timeout`, not 0."""
+    math_workers: int = 1
+    request_deadline_s: float = 60.0
+    token_budget: int = 4096
+    """Tokens per forward of a reward model."""
+    max_queued_requests: int = unhashed(4096)

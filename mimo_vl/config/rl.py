@@ -1,0 +1,71 @@
+"""Curation of RL data and mixed on-policy RL (report 3; undisclosed values from the reference table)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from mimo_vl.config.fields import config, unhashed
+from mimo_vl.config.training import CheckpointConfig, OptimizerConfig
+from mimo_vl.vocabulary import RlFamily
+
+
+@config
+class CurateRlConfig:
+    rollouts_per_prompt: int = 8
+    max_pass_rate: float = 0.9
+    """Prompts that the SFT model solves more often are dropped (report 3.1)."""
+    answers_per_query: int = 4
+    """Preference answers sampled from the SFT model; as many come from the base model."""
+    heldout_pair_fraction: float = 0.25
+    max_new_tokens: int = 48
+    temperature: float = 1.0
+
+
+@config
+class RlConfig:
+    loss: Literal["on_policy_grpo", "vanilla_grpo"] = "on_policy_grpo"
+    updates_per_rollout: int = 1
+    """1 is fully on-policy; more is only allowed with vanilla_grpo."""
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    """vanilla_grpo only: ratio clip, "clip-higher" (MiMo-7B)."""
+    family_weights: dict[RlFamily, float]
+    prompts_per_step: int = 512
+    """B: valid groups per update."""
+    group_size: int = 16
+    """G: completions per prompt."""
+    max_waves: int = 3
+    """Waves of prompts per step before a short batch is accepted and logged."""
+    min_group_std: float = 1e-4
+    """Groups whose rewards spread less carry no signal and are filtered."""
+    easy_pool_probability: float = 0.1
+    num_steps: int = 100
+    lr: float = 1e-6
+    warmup_steps: int = 0
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_new_tokens: int = 32768
+    token_normalisation: Literal["group", "batch"] = "group"
+    """Equation 1 divides by the tokens of the group; `batch` is DAPO's choice."""
+    train_vision: bool = True
+    logprob_mismatch_alarm: float = 0.05
+    """Mean |log p (trainer) - log p (engine)| above which an alarm is logged."""
+    num_rollout_workers: int = 1
+    num_trainer_workers: int = 1
+    zero_stage: Literal[0, 1, 2, 3] = 1
+    micro_batch_tokens: int = 4096
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+    checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
+    log_rollouts: int = unhashed(4)
+    """Groups per step written to the rollout log."""
+
+    def __post_init__(self) -> None:
+        if self.loss == "on_policy_grpo" and self.updates_per_rollout != 1:
+            raise ValueError(
+                f"updates_per_rollout is {self.updates_per_rollout}, but on_policy_grpo makes exactly 1 update per "
+                "rollout; choose loss: vanilla_grpo for more"
+            )
+        if self.group_size < 2:
+            raise ValueError(f"group_size is {self.group_size}, wanted at least 2: the advantage compares a group")

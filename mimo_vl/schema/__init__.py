@@ -1,0 +1,7 @@
+"""Records that cross a process boundary: versioned, validated, unknown field = error.
+
+sample.py      one training or evaluation item: chat messages, media references, reference answer
+rollout.py     prompts, sampling parameters and completions of the inference engines
+reward.py      the HTTP contract of the reward service
+manifest.py    what an artifact consists of; claims, exit records, progress
+"""

@@ -1,0 +1,91 @@
+"""The closed lists of names that every part shares: stages, data types, reward tasks, RL families, languages."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class StageName(StrEnum):
+    """Stages of the default pipeline, in order (design of the pipeline graph: docs/architecture.md)."""
+
+    BASE = "base"
+    CURATE = "curate"
+    PROJECTOR_WARMUP = "projector-warmup"
+    VISION_LANGUAGE_ALIGNMENT = "vision-language-alignment"
+    MULTIMODAL_PRETRAINING = "multimodal-pretraining"
+    LONG_CONTEXT_SFT = "long-context-sft"
+    CURATE_RL = "curate-rl"
+    REWARD_MODEL_TEXT = "reward-model-text"
+    REWARD_MODEL_MULTIMODAL = "reward-model-multimodal"
+    MORL = "morl"
+    EVALUATE = "evaluate"
+    FINALIZE = "finalize"
+
+
+PRETRAINING_STAGES = (
+    StageName.PROJECTOR_WARMUP,
+    StageName.VISION_LANGUAGE_ALIGNMENT,
+    StageName.MULTIMODAL_PRETRAINING,
+    StageName.LONG_CONTEXT_SFT,
+)
+REWARD_MODEL_STAGES = (StageName.REWARD_MODEL_TEXT, StageName.REWARD_MODEL_MULTIMODAL)
+
+
+class DataType(StrEnum):
+    """Pre-training data types of the report (section 2.2), one curation pipeline each."""
+
+    CAPTION = "caption"
+    INTERLEAVED = "interleaved"
+    TEXT = "text"
+    OCR = "ocr"
+    GROUNDING = "grounding"
+    COUNTING = "counting"
+    QA = "qa"
+    VIDEO = "video"
+    GUI = "gui"
+    INSTRUCTION = "instruction"
+    REASONING = "reasoning"
+
+
+class RewardTask(StrEnum):
+    """Value of `task` in a score request: decides which rule or reward model judges it (report 3.3)."""
+
+    VISUAL_REASONING = "visual_reasoning"
+    TEXT_REASONING = "text_reasoning"
+    COUNTING = "counting"
+    GROUNDING_BOX = "grounding_box"
+    GROUNDING_POINT = "grounding_point"
+    TEMPORAL_GROUNDING = "temporal_grounding"
+    PREFERENCE_TEXT = "preference_text"
+    PREFERENCE_MULTIMODAL = "preference_multimodal"
+
+
+class RlFamily(StrEnum):
+    """Prompt families of MORL: five verifiable ones (report 3.1), two of human preference (report 3.2)."""
+
+    VISUAL_REASONING = "visual_reasoning"
+    TEXT_REASONING = "text_reasoning"
+    GROUNDING = "grounding"
+    COUNTING = "counting"
+    TEMPORAL_GROUNDING = "temporal_grounding"
+    PREFERENCE_TEXT = "preference_text"
+    PREFERENCE_MULTIMODAL = "preference_multimodal"
+
+
+VERIFIABLE_FAMILIES = (
+    RlFamily.VISUAL_REASONING,
+    RlFamily.TEXT_REASONING,
+    RlFamily.GROUNDING,
+    RlFamily.COUNTING,
+    RlFamily.TEMPORAL_GROUNDING,
+)
+
+
+class Language(StrEnum):
+    EN = "en"
+    ZH = "zh"
+
+
+class Split(StrEnum):
+    TRAIN = "train"
+    HELDOUT = "heldout"
