@@ -46,7 +46,7 @@ def compose_values(profile: str, overrides: Sequence[str] = ()) -> dict[str, Any
         with initialize_config_dir(config_dir=str(CONF_DIR), version_base="1.3"):
             composed = hydra_compose("config", overrides=[f"profile={profile}", *_expand(overrides)])
             values = OmegaConf.to_container(composed, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(_explain(str(error), overrides)) from error
     assert isinstance(values, dict)
     return {str(k): v for k, v in values.items()}
@@ -99,7 +99,7 @@ def _explain(message: str, overrides: Sequence[str]) -> str:
     return f"overrides {list(overrides)}: {first}; `mimo check --profile NAME` prints every key"
 
 
-def _describe(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+def _describe(error: Any) -> str:
     path = ".".join(str(part) for part in error["loc"])
     got = error.get("input")
     kind = error["type"]

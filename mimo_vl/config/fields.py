@@ -18,6 +18,6 @@ def config(cls: type[T]) -> type[T]:
     return dataclass(cls, frozen=True, kw_only=True, config=_STRICT)  # type: ignore[return-value]
 
 
-def unhashed(default: Any) -> Any:  # noqa: ANN401 - a field default of any type
+def unhashed(default: Any) -> Any:
     """A field that does not affect results (URIs, logging, tracking): it is left out of stage keys."""
     return Field(default=default, json_schema_extra={"affects_result": False})

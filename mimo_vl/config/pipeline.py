@@ -75,7 +75,7 @@ def stage_config_digest(pipeline: PipelineConfig, stage: StageName) -> str:
     return "sha256:" + hashlib.sha256(canonical_json(stage_view(pipeline, stage))).hexdigest()
 
 
-def _hashed_values(value: Any) -> Any:  # noqa: ANN401 - any configuration value
+def _hashed_values(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             f.name: _hashed_values(getattr(value, f.name))

@@ -1,4 +1,4 @@
-"""Rules and mappings of the reward service. Each mapping to [0, 1] is a named choice that is recorded with the reward."""
+"""Rules and mappings of the reward service: each mapping to [0, 1] is a named choice, recorded with the reward."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class SamplingParams(Record):
 
 
 class Completion(Record):
-    """One sampled answer. `logprobs[i]` belongs to `token_ids[i]`, under the sampling distribution; end token included."""
+    """One sampled answer. `logprobs[i]` belongs to `token_ids[i]`, as sampled from; the end token is included."""
 
     prompt_id: str
     sample_index: int
