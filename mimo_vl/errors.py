@@ -6,7 +6,8 @@ MimoError
 │   ├── InputError            missing file, wrong digest, truncated shard, corrupt image
 │   │   ├── DigestMismatchError
 │   │   └── CorruptDataError
-│   └── NonFiniteLossError    NaN or infinite loss: a bit-exact retry would meet it again
+│   ├── NonFiniteLossError    NaN or infinite loss: a bit-exact retry would meet it again
+│   └── WeightVersionError    RL: completions of mixed or wrong weight versions would make the update off-policy
 ├── RetryableError            exit 1: disk full, a store that stays down; counts against retry.maxAttempts
 │   ├── StorageError
 │   └── PreconditionFailedError   somebody else wrote first (conditional create or swap)
@@ -49,6 +50,10 @@ class CorruptDataError(InputError):
 
 
 class NonFiniteLossError(PermanentError):
+    pass
+
+
+class WeightVersionError(PermanentError):
     pass
 
 
