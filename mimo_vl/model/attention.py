@@ -1,0 +1,179 @@
+"""How does attention stay inside its segment? Variable-length attention behind transformers' attention interface.
+
+`varlen` (language model, causal) and `varlen_flash` (vision tower) compute attention per segment of a packed row; no
+T x T mask exists. The second name contains "flash" because only then does the tower hand all segments over in one
+call instead of looping over them. Without segment boundaries `varlen` is stock SDPA, so `generate` works unchanged.
+
+On CPU, segments of like length are gathered into one batched SDPA call: a causal segment may be padded at its end for
+free of mask, since no real query sees the padding. On GPU a varlen flash kernel (torch's, else flash_attn's) runs.
+"""
+
+# Shapes: T tokens of the row, S segments, L length of a segment, H query heads, G key/value heads, K head width
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import torch
+from torch.nn import functional
+from transformers import PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from mimo_vl.model.segments import SegmentGroup, segment_groups
+
+TEXT_ATTENTION = "varlen"
+VISION_ATTENTION = "varlen_flash"
+
+
+def register() -> None:
+    """Make both names known to transformers; harmless when repeated."""
+    ALL_ATTENTION_FUNCTIONS.register(TEXT_ATTENTION, text_attention)
+    ALL_ATTENTION_FUNCTIONS.register(VISION_ATTENTION, vision_attention)
+    # Only used without segment boundaries (generate): the mask SDPA needs for padding, None where causal suffices.
+    ALL_MASK_ATTENTION_FUNCTIONS.register(TEXT_ATTENTION, sdpa_mask)
+
+
+def use_varlen_attention(model: PreTrainedModel) -> None:
+    """Switch a Qwen2.5-VL model to varlen attention in both towers."""
+    register()
+    # Set on the configuration: set_attn_implementation() would look for a kernel of that name because of "flash".
+    model.config.text_config._attn_implementation = TEXT_ATTENTION
+    model.config.vision_config._attn_implementation = VISION_ATTENTION
+
+
+def text_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    cu_seq_lens_q: torch.Tensor | None = None,
+    max_length_q: int | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Take query [1, H, T, K], key and value [1, G, T, K], boundaries [S + 1]; give [1, T, H, K]."""
+    if cu_seq_lens_q is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
+    return _varlen(query, key, value, cu_seq_lens_q, max_length_q, is_causal=True, scaling=scaling), None
+
+
+def vision_attention(
+    module: torch.nn.Module,  # noqa: ARG001 - the interface passes it
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,  # noqa: ARG001 - always None for the tower
+    *,
+    cu_seq_lens_q: torch.Tensor,
+    max_length_q: int | None = None,
+    scaling: float | None = None,
+    **kwargs: Any,  # noqa: ARG001 - key lengths and flags that follow from the above
+) -> tuple[torch.Tensor, None]:
+    """All windows (or all frames) of the row in one call; every segment attends to itself in both directions."""
+    return _varlen(query, key, value, cu_seq_lens_q, max_length_q, is_causal=False, scaling=scaling), None
+
+
+def _varlen(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    cu_seqlens: torch.Tensor,
+    max_length: int | None,
+    *,
+    is_causal: bool,
+    scaling: float | None,
+) -> torch.Tensor:
+    if query.shape[0] != 1:
+        raise ValueError(f"varlen attention got a batch of {query.shape[0]} rows, wanted 1; pack samples into one row")
+    q_THK, k_TGK, v_TGK = (x[0].transpose(0, 1) for x in (query, key, value))
+    if query.is_cuda:
+        out_THK = _flash(q_THK, k_TGK, v_TGK, cu_seqlens, max_length, is_causal=is_causal, scaling=scaling)
+    else:
+        boundaries = tuple(cu_seqlens.tolist())
+        if boundaries[-1] != query.shape[2]:
+            raise ValueError(f"segments end at {boundaries[-1]} but the row has {query.shape[2]} tokens")
+        out_THK = _grouped_sdpa(q_THK, k_TGK, v_TGK, boundaries, is_causal=is_causal, scaling=scaling)
+    return out_THK[None]
+
+
+def _grouped_sdpa(
+    q_THK: torch.Tensor,
+    k_TGK: torch.Tensor,
+    v_TGK: torch.Tensor,
+    boundaries: tuple[int, ...],
+    *,
+    is_causal: bool,
+    scaling: float | None,
+) -> torch.Tensor:
+    groups, restore_T = segment_groups(boundaries, allow_padding=is_causal)
+    outs = [_group_sdpa(q_THK, k_TGK, v_TGK, group, is_causal=is_causal, scaling=scaling) for group in groups]
+    if restore_T is None:
+        return outs[0]
+    return torch.cat(outs).index_select(0, restore_T)
+
+
+def _group_sdpa(
+    q_THK: torch.Tensor,
+    k_TGK: torch.Tensor,
+    v_TGK: torch.Tensor,
+    group: SegmentGroup,
+    *,
+    is_causal: bool,
+    scaling: float | None,
+) -> torch.Tensor:
+    """Attention of the group's segments as one batch; returns its slots [S * L, H, K], padding included."""
+
+    def batch(x_TNK: torch.Tensor) -> torch.Tensor:
+        slots = x_TNK if group.token_of_slot is None else x_TNK.index_select(0, group.token_of_slot)
+        return slots.unflatten(0, (group.num_segments, group.length)).transpose(1, 2)
+
+    out_SHLK = functional.scaled_dot_product_attention(
+        batch(q_THK),
+        batch(k_TGK),
+        batch(v_TGK),
+        is_causal=is_causal,
+        scale=scaling,
+        enable_gqa=q_THK.shape[1] != k_TGK.shape[1],
+    )
+    return out_SHLK.transpose(1, 2).flatten(0, 1)
+
+
+def _flash(
+    q_THK: torch.Tensor,
+    k_TGK: torch.Tensor,
+    v_TGK: torch.Tensor,
+    cu_seqlens: torch.Tensor,
+    max_length: int | None,
+    *,
+    is_causal: bool,
+    scaling: float | None,
+) -> torch.Tensor:
+    cu_seqlens = cu_seqlens.to(device=q_THK.device, dtype=torch.int32)
+    if max_length is None:  # a sync: callers that know the length on the host pass it
+        max_length = int((cu_seqlens[1:] - cu_seqlens[:-1]).max())
+    if importlib.util.find_spec("flash_attn") is not None:
+        from flash_attn import flash_attn_varlen_func
+
+        out: torch.Tensor = flash_attn_varlen_func(
+            q_THK, k_TGK, v_TGK, cu_seqlens, cu_seqlens, max_length, max_length, softmax_scale=scaling, causal=is_causal
+        )
+        return out
+    from torch.nn.attention.varlen import varlen_attn
+
+    flash_THK: torch.Tensor = varlen_attn(  # type: ignore[assignment] - a pair only if auxiliary outputs are asked for
+        q_THK.contiguous(),
+        k_TGK.contiguous(),
+        v_TGK.contiguous(),
+        cu_seqlens,
+        cu_seqlens,
+        max_length,
+        max_length,
+        scale=scaling,
+        window_size=(-1, 0) if is_causal else (-1, -1),
+        enable_gqa=q_THK.shape[1] != k_TGK.shape[1],
+    )
+    return flash_THK

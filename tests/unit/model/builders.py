@@ -1,0 +1,106 @@
+"""Small models and samples for the tests of mimo_vl.model."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from mimo_vl.config.model import LanguageConfig, ModelConfig, VisionConfig
+from mimo_vl.model.assemble import assemble, fresh_language_model
+from mimo_vl.model.configure import TokenIds
+from mimo_vl.processing.packed_row import EncodedSample
+from mimo_vl.processing.positions import mrope_positions
+
+VOCAB_SIZE = 96
+TOKEN_IDS = TokenIds(image_pad=90, video_pad=91, vision_start=92, vision_end=93, end_of_turn=94, end_of_text=95)
+PATCH_VALUES = 3 * 2 * 14 * 14
+
+
+def tiny_config(*, tie: bool = True, num_layers: int = 2) -> ModelConfig:
+    return ModelConfig(
+        vision=VisionConfig(
+            depth=2, hidden_size=32, num_heads=2, intermediate_size=48, window_size=56, full_attention_blocks=(1,)
+        ),
+        language=LanguageConfig(
+            num_layers=num_layers,
+            hidden_size=64,
+            num_heads=4,
+            num_kv_heads=2,
+            head_dim=16,
+            intermediate_size=96,
+            vocab_size=0,
+            rope_theta=10000.0,
+            mrope_section=(2, 3, 3),
+            tie_word_embeddings=tie,
+            max_position_embeddings=512,
+        ),
+        vision_source="random",
+        # Large enough that attention is far from uniform and a leak between samples shows.
+        init_std=0.2,
+        dtype="float32",
+    )
+
+
+@functools.cache
+def language_checkpoint(folder: Path, tie: bool = True) -> Path:
+    fresh_language_model(tiny_config(tie=tie), vocab_size=VOCAB_SIZE, seed=1, token_ids=TOKEN_IDS).save_pretrained(
+        folder
+    )
+    return folder
+
+
+def tiny_model(folder: Path, *, tie: bool = True) -> Qwen2_5_VLForConditionalGeneration:
+    model = assemble(
+        tiny_config(tie=tie),
+        vocab_size=VOCAB_SIZE,
+        language_path=language_checkpoint(folder / f"language-{tie}", tie),
+        vision_path=None,
+        token_ids=TOKEN_IDS,
+        seed=2,
+    )
+    generator = torch.Generator().manual_seed(3)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            # Zero biases would hide a bias that is missing somewhere.
+            parameter.data.normal_(0.0, 0.1, generator=generator)
+    return model
+
+
+def sample(name: str, *parts: int | tuple[int, int, int] | tuple[int, int, int, float], seed: int = 0) -> EncodedSample:
+    """A sample of text runs (int: number of tokens), images (t=1, h, w) and videos (t, h, w, seconds per grid)."""
+    rng = np.random.default_rng([seed, *name.encode()])
+    ids: list[int] = []
+    types: list[int] = []
+    grids: list[Sequence[int]] = []
+    seconds: list[float] = []
+    for part in parts:
+        if isinstance(part, int):
+            ids += rng.integers(0, 90, part).tolist()
+            types += [0] * part
+            continue
+        t, h, w = part[:3]
+        is_video = len(part) == 4
+        count = t * h * w // 4
+        ids += [TOKEN_IDS.video_pad if is_video else TOKEN_IDS.image_pad] * count
+        types += [2 if is_video else 1] * count
+        grids.append((t, h, w))
+        seconds.append(part[3] if len(part) == 4 else 1.0)
+    grid_thw_N3 = np.array(grids, dtype=np.int64).reshape(-1, 3)
+    mm_types_T = np.array(types, dtype=np.int64)
+    supervised_T = (mm_types_T == 0) & (rng.random(len(ids)) < 0.7)
+    supervised_T[0] = False
+    return EncodedSample(
+        id=name,
+        data_type="text",
+        input_ids_T=np.array(ids, dtype=np.int64),
+        supervised_T=supervised_T,
+        mm_types_T=mm_types_T,
+        positions_3T=mrope_positions(mm_types_T, grid_thw_N3, seconds),
+        patches_PC=rng.normal(size=(int(grid_thw_N3.prod(1).sum()), PATCH_VALUES)).astype(np.float32),
+        grid_thw_N3=grid_thw_N3,
+    )
