@@ -164,7 +164,8 @@ def _flash(
         return out
     from torch.nn.attention.varlen import varlen_attn
 
-    flash_THK: torch.Tensor = varlen_attn(  # type: ignore[assignment] - a pair only if auxiliary outputs are asked for
+    # A pair only if auxiliary outputs are asked for.
+    flash_THK: torch.Tensor = varlen_attn(  # type: ignore[assignment]
         q_THK.contiguous(),
         k_TGK.contiguous(),
         v_TGK.contiguous(),
