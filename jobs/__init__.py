@@ -1,0 +1,5 @@
+"""Entry points, one file per process: compose configuration, build, run, exit code.
+
+launch.py    the process of a stage: starts its ranks, maps their exit codes, leaves the exit record
+runtime.py   what every rank runs in: run_stage(main)
+"""

@@ -52,6 +52,48 @@ class Claim(Record):
     hostname: str
     pid: int
     created_at: str
+    # Seconds since the epoch, as psutil.Process(pid).create_time(): tells this process from a later one with its pid.
+    process_start_time_s: float = 0.0
+    stage_key: str = ""
+
+
+class Revocation(Record):
+    """`attempt-<n>/revoked.json`, written by the controller: this attempt may publish nothing any more."""
+
+    version: Literal[1] = 1
+    reason: str
+    created_at: str = ""
+
+
+class OutputPointer(Record):
+    """`<stage>/output.json`: the attempt whose output is the stage's output. Moved by If-Match only."""
+
+    version: Literal[1] = 1
+    attempt: int
+    uri: str
+    content_digest: str
+    stage_key: str
+
+
+class KeyEntry(Record):
+    """`keys/<stage key>.json`: where an output of this stage key lies."""
+
+    version: Literal[1] = 1
+    stage: str
+    stage_key: str
+    run_id: str
+    uri: str
+    content_digest: str
+
+
+class CheckpointRecord(Record):
+    """`checkpoints/step-<k>/complete.json`, written last: without it the checkpoint does not exist."""
+
+    version: Literal[1] = 1
+    step: int
+    stage_key: str
+    files: tuple[FileEntry, ...]
+    saved_at: str = ""
 
 
 class ExitRecord(Record):

@@ -1,0 +1,176 @@
+"""The process of a stage: `python -m jobs.launch --nproc N -- jobs.train`.
+
+It claims the attempt, starts the ranks, forwards SIGTERM, ends what is left of them, and leaves an exit record in the
+attempt's folder and in /dev/termination-log. It loads neither torch nor ray. If it is killed, its ranks die with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jobs.exit_status import summarise
+from jobs.failures import describe_failure, read_failure
+from jobs.rank_group import RankGroup
+from jobs.runtime import make_claim
+from mimo_vl.config.compose import load_config
+from mimo_vl.config.storage import StorageConfig
+from mimo_vl.errors import EXIT_RETRY, AttemptClaimedError, ConfigError, MimoError
+from mimo_vl.observability.logging import configure_logging
+from mimo_vl.observability.memory import PssSampler
+from mimo_vl.schema.environment import StageEnvironment
+from mimo_vl.schema.manifest import ExitRecord
+from mimo_vl.storage import ArtifactStore, store_for_uri
+from mimo_vl.storage.attempts import claim_attempt, write_exit_record
+from mimo_vl.storage.layout import split_output_uri
+
+logger = logging.getLogger(__name__)
+
+_TERMINATION_LOG = Path("/dev/termination-log")
+_CGROUP_EVENTS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _parse(sys.argv[1:] if argv is None else argv)
+    configure_logging(json_lines=os.environ.get("MIMO_LOG_FORMAT", "text") == "json")
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    _lead_own_session()
+    try:
+        env = StageEnvironment.from_environ(os.environ)
+        store, attempt, problem = _open_attempt(env)
+        claim = make_claim(env.stage_key)
+        claim_attempt(store, attempt, claim)
+    except MimoError as error:
+        # Not our attempt, or no place to write to: the termination log alone.
+        return _refuse(error)
+    record = _failed(problem) if problem else _run(arguments, claim.owner, stop)
+    _leave_record(store, attempt, record)
+    return record.exit_code
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m jobs.launch", description="Run the ranks of one stage attempt.")
+    parser.add_argument("--nproc", type=int, default=1, help="ranks on this node")
+    parser.add_argument("--grace-s", type=float, default=60.0, help="seconds from SIGTERM to SIGKILL")
+    parser.add_argument("module", help="for example jobs.train")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the module")
+    return parser.parse_args(list(argv))
+
+
+def _lead_own_session() -> None:
+    """Signals of the terminal and of our starter's group shall not reach the ranks."""
+    if os.getsid(0) != os.getpid():
+        try:
+            os.setsid()
+        except PermissionError:
+            logger.debug("already leader of a process group")
+
+
+def _open_attempt(env: StageEnvironment) -> tuple[ArtifactStore, str, ConfigError | None]:
+    """The store, the attempt's prefix, and what is wrong with the configuration: the record of it can be left."""
+    root_uri, attempt = split_output_uri(env.output_uri, env.run_id, env.stage, env.attempt)
+    storage, problem = StorageConfig(), None
+    try:
+        storage = load_config(env.config_path).storage
+    except ConfigError as error:
+        problem = error
+    return store_for_uri(root_uri, storage), attempt, problem
+
+
+def _run(arguments: argparse.Namespace, owner: str, stop: threading.Event) -> ExitRecord:
+    ooms_before = _num_oom_kills()
+    with tempfile.TemporaryDirectory(prefix="mimo-launch-") as folder:
+        command = [sys.executable, "-m", arguments.module, *arguments.arguments]
+        group = RankGroup(command, _environments(arguments.nproc, owner, folder), grace_s=arguments.grace_s)
+        group.start()
+        sampler = PssSampler(os.getpid())
+        sampler.start()
+        codes = group.wait(stop)
+        peak_pss_bytes = sampler.stop()
+        group.end_orphans()
+        failures = {rank: f for rank in range(arguments.nproc) if (f := read_failure(Path(folder), rank)) is not None}
+    record = summarise(
+        codes,
+        failures,
+        first_failed=group.first_failed,
+        was_stopped=stop.is_set(),
+        was_out_of_memory=_num_oom_kills() > ooms_before,
+    )
+    return record.model_copy(update={"peak_pss_bytes": peak_pss_bytes})
+
+
+def _environments(nproc: int, owner: str, failure_dir: str) -> list[dict[str, str]]:
+    common = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    threads = max(1, len(os.sched_getaffinity(0)) // nproc)
+    common.setdefault("OMP_NUM_THREADS", str(threads))
+    common.setdefault("MASTER_ADDR", "127.0.0.1")
+    common.setdefault("MASTER_PORT", str(_free_port()))
+    common |= {"MIMO_CLAIM_OWNER": owner, "MIMO_FAILURE_DIR": failure_dir, "PYTHONUNBUFFERED": "1"}
+    common |= {"WORLD_SIZE": str(nproc), "LOCAL_WORLD_SIZE": str(nproc)}
+    return [common | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(nproc)]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _num_oom_kills() -> int:
+    """How often the kernel killed for memory in this container, so far; 0 where it does not tell."""
+    for path in _CGROUP_EVENTS:
+        if path.is_file():
+            for line in path.read_text().splitlines():
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+    return 0
+
+
+def _failed(error: MimoError) -> ExitRecord:
+    failure = describe_failure(error)
+    logger.error("%s exit_code=%d: %s", failure.reason, failure.exit_code, failure.message)
+    return ExitRecord(exit_code=failure.exit_code, reason=failure.reason, message=failure.message)
+
+
+def _refuse(error: MimoError) -> int:
+    record = _failed(error)
+    if not isinstance(error, AttemptClaimedError):
+        _write_termination_log(record)
+    return record.exit_code
+
+
+def _leave_record(store: ArtifactStore, attempt: str, record: ExitRecord) -> None:
+    record = record.model_copy(update={"finished_at": datetime.now(UTC).isoformat(timespec="seconds")})
+    _write_termination_log(record)
+    try:
+        write_exit_record(store, attempt, record)
+    except (MimoError, OSError) as error:
+        logger.error("exit record not written: %s", error)
+
+
+def _write_termination_log(record: ExitRecord) -> None:
+    if not _TERMINATION_LOG.exists():
+        return
+    try:
+        _TERMINATION_LOG.write_bytes(record.to_json())
+    except OSError as error:
+        logger.warning("%s not written: %s", _TERMINATION_LOG, error)
+
+
+if __name__ == "__main__":
+    # Whatever the launcher did not foresee must not look like an exit code with a meaning.
+    try:
+        sys.exit(main())
+    except Exception:
+        logging.getLogger(__name__).exception("the launcher failed")
+        sys.exit(EXIT_RETRY)

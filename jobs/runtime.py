@@ -1,0 +1,186 @@
+"""What a stage's main function runs in: `sys.exit(run_stage(main))`.
+
+The context comes from the MIMO_* variables (mimo_vl/schema/environment.py), the ranks from RANK, WORLD_SIZE.
+Folders of an attempt: mimo_vl/storage/layout.py. On a file:// store `out_dir` and `checkpoint_dir` lie inside the store
+and nothing is copied; on s3:// they lie in scratch space (MIMO_SCRATCH or the temporary folder) and are uploaded.
+Rank 0 alone claims, writes progress and publishes; every rank may write files into `out_dir` and `checkpoint_dir`.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from jobs.failures import Failure, describe_failure, write_failure
+from jobs.stage_context import StageContext
+from mimo_vl.config.compose import load_config
+from mimo_vl.config.pipeline import PipelineConfig, stage_config_digest
+from mimo_vl.errors import EXIT_DONE, EXIT_RESUME
+from mimo_vl.observability.logging import configure_logging
+from mimo_vl.schema.environment import StageEnvironment
+from mimo_vl.schema.manifest import Claim
+from mimo_vl.storage import ArtifactStore, store_for_uri
+from mimo_vl.storage.attempts import claim_attempt, require_claim
+from mimo_vl.storage.checkpoints import download_newest
+from mimo_vl.storage.layout import CHECKPOINTS_DIR, JOURNAL_DIR, OUTPUT_DIR, join, run_prefix, split_output_uri
+from mimo_vl.tracking import NullTracker, RunStatus, Tracker, build_tracker
+
+logger = logging.getLogger(__name__)
+
+Main = Callable[[StageContext], Mapping[str, float]]
+
+
+def run_stage(main: Main, environ: Mapping[str, str] | None = None) -> int:
+    """Claim the attempt, run `main`, publish what it returned as metrics; returns the exit code of the process.
+
+    Every rank calls it. `main` returns on all ranks after a barrier of its own choice; then rank 0 publishes.
+    On SIGTERM `ctx.should_stop()` turns true: main saves and raises InterruptedAfterSaveError.
+    """
+    environ = os.environ if environ is None else environ
+    rank, world_size = int(environ.get("RANK", "0")), int(environ.get("WORLD_SIZE", "1"))
+    json_lines = environ.get("MIMO_LOG_FORMAT", "text") == "json"
+    configure_logging(json_lines=json_lines, rank=rank, world_size=world_size)
+    stop = _watch_sigterm()
+    tracker: Tracker = NullTracker()
+    try:
+        context = build_context(environ, stop)
+        tracker = context.tracker
+        metrics = main(context)
+        context.publish(metrics)
+    # The rim of the process: whatever went wrong becomes an exit code and one line.
+    except Exception as error:  # noqa: BLE001
+        failure = describe_failure(error)
+        _report(failure, error, environ, rank)
+        _finish(tracker, RunStatus.KILLED if failure.exit_code == EXIT_RESUME else RunStatus.FAILED)
+        return failure.exit_code
+    _finish(tracker, RunStatus.FINISHED)
+    return EXIT_DONE
+
+
+def build_context(environ: Mapping[str, str], stop: threading.Event) -> StageContext:
+    """Read the environment, claim the attempt (rank 0), make the folders, start tracking."""
+    env = StageEnvironment.from_environ(environ)
+    config = load_config(env.config_path)
+    root_uri, attempt = split_output_uri(env.output_uri, env.run_id, env.stage, env.attempt)
+    store = store_for_uri(root_uri, config.storage)
+    rank = int(environ.get("RANK", "0"))
+    if rank == 0:
+        _own_attempt(store, attempt, env, environ.get("MIMO_CLAIM_OWNER", ""))
+    scratch = Path(environ.get("MIMO_SCRATCH") or Path(tempfile.gettempdir()) / "mimo-scratch")
+    folder = store.local_path(attempt) or scratch / attempt
+    out_dir, checkpoint_dir = folder / OUTPUT_DIR, folder / CHECKPOINTS_DIR
+    out_dir.mkdir(parents=True, exist_ok=True)
+    checkpoint_dir.mkdir(parents=True, exist_ok=True)
+    return StageContext(
+        namespace=env.namespace,
+        pipeline=env.pipeline,
+        run_id=env.run_id,
+        stage=env.stage,
+        attempt=env.attempt,
+        stage_key=env.stage_key,
+        config=config,
+        rank=rank,
+        world_size=int(environ.get("WORLD_SIZE", "1")),
+        local_rank=int(environ.get("LOCAL_RANK", "0")),
+        out_dir=out_dir,
+        checkpoint_dir=checkpoint_dir,
+        resume_from=_resume_folder(env, config, scratch),
+        tracker=_start_tracker(env, config, store, attempt, folder) if rank == 0 else NullTracker(),
+        inputs=env.inputs,
+        code_digest=env.code_digest,
+        config_digest=stage_config_digest(config, env.stage),
+        store=store,
+        attempt_prefix=attempt,
+        cache_dir=scratch / "artifacts",
+        stop=stop,
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def make_claim(stage_key: str) -> Claim:
+    """A claim of this process, with a fresh owner name."""
+    return Claim(
+        owner=uuid.uuid4().hex,
+        hostname=socket.gethostname(),
+        pid=os.getpid(),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        process_start_time_s=psutil.Process().create_time(),
+        stage_key=stage_key,
+    )
+
+
+def _own_attempt(store: ArtifactStore, attempt: str, env: StageEnvironment, claimed_by_launcher: str) -> None:
+    if claimed_by_launcher:
+        require_claim(store, attempt, claimed_by_launcher)
+    else:
+        claim_attempt(store, attempt, make_claim(env.stage_key))
+
+
+def _resume_folder(env: StageEnvironment, config: PipelineConfig, scratch: Path) -> Path | None:
+    if not env.resume_from_uri:
+        return None
+    store = store_for_uri(env.resume_from_uri, config.storage)
+    local = store.local_path()
+    if local is not None:
+        return local if local.is_dir() else None
+    folder = scratch / "resume" / join(env.run_id, env.stage, f"attempt-{env.attempt}")
+    download_newest(store, "", folder)
+    return folder if folder.is_dir() else None
+
+
+def _start_tracker(
+    env: StageEnvironment, config: PipelineConfig, store: ArtifactStore, attempt: str, folder: Path
+) -> Tracker:
+    tracker = build_tracker(
+        config.tracking,
+        uri=env.tracking_uri or config.tracking.uri,
+        store=store,
+        run=run_prefix(env.run_id),
+        attempt=attempt,
+        journal_dir=folder / JOURNAL_DIR,
+    )
+    digest = stage_config_digest(config, env.stage)
+    params = {"profile": config.profile, "seed": str(config.seed), "stage": env.stage, "config_digest": digest}
+    tags = {"mimo.run_id": env.run_id, "mimo.stage_key": env.stage_key, "mimo.attempt": str(env.attempt)}
+    tracker.start(f"{env.stage}-{env.attempt}", params, tags)
+    for name, ref in sorted(env.inputs.items()):
+        tracker.log_input(name, ref.uri, ref.digest)
+    return tracker
+
+
+def _watch_sigterm() -> threading.Event:
+    stop = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+        if sys.__stderr__ is not None:
+            # kill -USR1 shows where a stuck rank is.
+            faulthandler.register(signal.SIGUSR1, file=sys.__stderr__)
+    return stop
+
+
+def _report(failure: Failure, error: Exception, environ: Mapping[str, str], rank: int) -> None:
+    if not failure.is_expected:
+        logger.error("unexpected %s", type(error).__name__, exc_info=error)
+    logger.error("%s exit_code=%d: %s", failure.reason, failure.exit_code, failure.message)
+    if environ.get("MIMO_FAILURE_DIR"):
+        write_failure(Path(environ["MIMO_FAILURE_DIR"]), rank, failure)
+
+
+def _finish(tracker: Tracker, status: RunStatus) -> None:
+    try:
+        tracker.finish(status)
+    # The output is published or the failure reported; tracking must not change how the process ends.
+    except Exception as error:  # noqa: BLE001
+        logger.warning("tracking could not be finished: %s", error)
