@@ -1,0 +1,13 @@
+"""Which model is better at what, and how sure are we.
+
+task.py tasks.py      a task is data; the tiny suite
+scorers/              pure functions from response to score
+response_log.py       append-only cache of responses, keyed by content
+infer.py              ask a model every item that its log does not answer yet
+score.py              responses -> scored items -> one number per family
+statistics.py         intervals, paired differences, bootstrap, Holm
+compare.py            base, SFT and RL side by side; the mean reward
+models.py suite.py    load checkpoints; run the suite on worker processes
+pictures.py charts.py drawn predictions; curves as inline SVG
+summary.py report.py  summary.json; report.html
+"""

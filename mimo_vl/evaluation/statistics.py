@@ -2,8 +2,8 @@
 
 Mean of scores s_i: SE = sqrt(sum (s_i - mean)^2 / (n (n - 1))), Student's t. Scores that are all 0 or 1: Wilson.
 Two models on the same items: d_i = a_i - b_i, the same formula on d. Means over families: percentile bootstrap
-over items, stratified by family, fixed seed. Nats per token: delta method. Left out: McNemar's exact test (the t interval of a binary
-difference is what reports show) and power analysis.
+over items, stratified by family, fixed seed. Nats per token: delta method. Left out: McNemar's exact test (the t
+interval of a binary difference is what reports show) and power analysis.
 """
 
 from __future__ import annotations
@@ -125,9 +125,7 @@ class PairedDifference:
 
 def paired_difference(a: Sequence[float] | Scores, b: Sequence[float] | Scores) -> PairedDifference:
     if len(a) != len(b):
-        raise ValueError(
-            f"{len(a)} scores of one model and {len(b)} of the other; a paired difference needs the same items"
-        )
+        raise ValueError(f"{len(a)} and {len(b)} scores; a paired difference needs the same items")
     differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     return PairedDifference(mean=float(differences.mean()), se=standard_error(differences), n=len(differences))
 

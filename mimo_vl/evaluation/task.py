@@ -31,7 +31,7 @@ GREEDY = Decoding()
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSpec:
-    """One line of a results table. `scorer` is the default; an item's meta["scorer"] wins. Raise `version` with any change."""
+    """One line of a results table. An item's meta["scorer"] wins over `scorer`. Raise `version` with any change."""
 
     id: str
     family: str
