@@ -16,7 +16,13 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTra
 from mimo_vl.config.model import ModelConfig
 from mimo_vl.errors import InputError
 from mimo_vl.model.checkpoint import load_model, prepare_model, save_model
-from mimo_vl.model.configure import QWEN_TOKEN_IDS, TokenIds, build_language_config, build_model_config
+from mimo_vl.model.configure import (
+    QWEN_TOKEN_IDS,
+    TokenIds,
+    build_language_config,
+    build_model_config,
+    build_vision_config,
+)
 from mimo_vl.model.importers.registry import read_language_model
 from mimo_vl.model.importers.safetensors_folder import StateDict, read_safetensors
 
@@ -66,10 +72,9 @@ def build_on_meta(config: Qwen2_5_VLConfig) -> Qwen2_5_VLForConditionalGeneratio
 
 def fresh_vision_tower(model: ModelConfig, *, seed: int) -> Qwen2_5_VisionTransformerPretrainedModel:
     """A randomly initialised tower (projector included) in float32: what the `base` stage trains."""
-    config = build_model_config(model, vocab_size=1 + max(vars(QWEN_TOKEN_IDS).values()))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Qwen2_5_VisionTransformerPretrainedModel(config.vision_config)
+        return Qwen2_5_VisionTransformerPretrainedModel(build_vision_config(model))
 
 
 def fresh_language_model(

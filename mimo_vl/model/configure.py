@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from transformers import Qwen2_5_VLConfig, Qwen2Config
+from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVisionConfig
 
 from mimo_vl.config.model import LanguageConfig, ModelConfig
 from mimo_vl.errors import ConfigError
@@ -56,7 +57,6 @@ def build_model_config(
         vocab_size: number of ids the tokenizer can produce; the rows of the embedding if `language.vocab_size` is 0.
         token_ids: ids of the special tokens in that tokenizer.
     """
-    vision = model.vision
     text = {
         **_language_values(model.language, vocab_rows(model, vocab_size), model.init_std),
         "rope_parameters": {
@@ -70,25 +70,31 @@ def build_model_config(
     }
     return Qwen2_5_VLConfig(
         text_config=text,
-        vision_config={
-            "depth": vision.depth,
-            "hidden_size": vision.hidden_size,
-            "num_heads": vision.num_heads,
-            "intermediate_size": vision.intermediate_size,
-            "patch_size": vision.patch_size,
-            "temporal_patch_size": vision.temporal_patch_size,
-            "spatial_merge_size": vision.spatial_merge_size,
-            "window_size": vision.window_size,
-            "fullatt_block_indexes": list(vision.full_attention_blocks),
-            "tokens_per_second": vision.tokens_per_second,
-            "out_hidden_size": model.language.hidden_size,
-            "initializer_range": model.init_std,
-        },
+        vision_config=build_vision_config(model),
         image_token_id=token_ids.image_pad,
         video_token_id=token_ids.video_pad,
         vision_start_token_id=token_ids.vision_start,
         vision_end_token_id=token_ids.vision_end,
         tie_word_embeddings=model.language.tie_word_embeddings,
+        initializer_range=model.init_std,
+    )
+
+
+def build_vision_config(model: ModelConfig) -> Qwen2_5_VLVisionConfig:
+    """Configuration of the vision tower alone (projector included: it widens to the language model's size)."""
+    vision = model.vision
+    return Qwen2_5_VLVisionConfig(
+        depth=vision.depth,
+        hidden_size=vision.hidden_size,
+        num_heads=vision.num_heads,
+        intermediate_size=vision.intermediate_size,
+        patch_size=vision.patch_size,
+        temporal_patch_size=vision.temporal_patch_size,
+        spatial_merge_size=vision.spatial_merge_size,
+        window_size=vision.window_size,
+        fullatt_block_indexes=list(vision.full_attention_blocks),
+        tokens_per_second=vision.tokens_per_second,
+        out_hidden_size=model.language.hidden_size,
         initializer_range=model.init_std,
     )
 
