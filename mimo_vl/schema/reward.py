@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from mimo_vl.schema.record import Record
+from mimo_vl.schema.sample import Part
 from mimo_vl.vocabulary import RewardTask
 
 
@@ -22,12 +23,17 @@ class ScoreStatus(StrEnum):
 
 
 class ChatMessage(Record):
+    """`content` is plain text, or parts where media stand: a media part's index points into `ScoreRequest.media`."""
+
     role: Literal["system", "user", "assistant"]
-    content: str
+    content: str | tuple[Part, ...]
 
 
 class ScoreMedia(Record):
-    """`width`, `height`: size of the image as the model saw it (after resizing); boxes are in these pixels."""
+    """`width`, `height`: size of the image as the model saw it (after resizing); boxes are in these pixels.
+
+    The bytes are found by `sha256` alone, in a media folder that the service was given; `uri` is for people and logs.
+    """
 
     uri: str
     sha256: str
@@ -35,10 +41,14 @@ class ScoreMedia(Record):
     width: int
     height: int
     fps: float | None = None
+    num_frames: int = 1
+    # Size of the stored file, where it differs from the size seen; a reward model resizes it by itself.
+    stored_width: int | None = None
+    stored_height: int | None = None
 
 
 class ScoreRequest(Record):
-    """`response` is the raw completion, thinking and any forced prefill included."""
+    """`response` is the raw completion, thinking and any forced prefill included. `id` is unique within a batch."""
 
     id: str
     task: RewardTask
@@ -60,7 +70,10 @@ class ScoreResult(Record):
 
 
 class ScoreBatchRequest(Record):
+    """`expected_versions`: task -> version of its reward. The service refuses (409) to score with another version."""
+
     requests: tuple[ScoreRequest, ...]
+    expected_versions: dict[RewardTask, str] = Field(default_factory=dict)
 
 
 class ScoreBatchResponse(Record):
