@@ -41,6 +41,9 @@ class RlConfig:
     min_group_std: float = 1e-4
     """Groups whose rewards spread less carry no signal and are filtered."""
     easy_pool_probability: float = 0.1
+    """Share of launches drawn from the prompts that were always solved (MiMo-7B)."""
+    easy_reward: float = 0.999
+    """A prompt whose worst answer reaches this reward moves to the easy pool."""
     num_steps: int = 100
     lr: float = 1e-6
     warmup_steps: int = 0
@@ -55,7 +58,8 @@ class RlConfig:
     num_rollout_workers: int = 1
     num_trainer_workers: int = 1
     zero_stage: Literal[0, 1, 2, 3] = 1
-    micro_batch_tokens: int = 4096
+    num_micro_batches: int = 4
+    """Packed rows that a trainer worker cuts its share of an update into; more rows need less memory."""
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
     log_rollouts: int = unhashed(4)
@@ -67,5 +71,12 @@ class RlConfig:
                 f"updates_per_rollout is {self.updates_per_rollout}, but on_policy_grpo makes exactly 1 update per "
                 "rollout; choose loss: vanilla_grpo for more"
             )
+        if self.top_p != 1.0 or self.temperature <= 0.0:
+            raise ValueError(
+                f"top_p is {self.top_p} and temperature {self.temperature}, wanted top_p 1.0 and a positive "
+                "temperature: the update needs the log-prob of every token under the whole distribution"
+            )
+        if not any(weight > 0 for weight in self.family_weights.values()) or min(self.family_weights.values()) < 0:
+            raise ValueError(f"family_weights {self.family_weights} need a positive weight and no negative one")
         if self.group_size < 2:
             raise ValueError(f"group_size is {self.group_size}, wanted at least 2: the advantage compares a group")

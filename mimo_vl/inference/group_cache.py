@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from mimo_vl.model.attention import text_attention
 
 ATTENTION_NAME = "mimo_group_cache"
 
@@ -93,21 +95,19 @@ def group_cache_attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
-    segment_lengths: Sequence[int] | None = None,
+    cu_seq_lens_q: torch.Tensor | None = None,
+    max_length_q: int | None = None,
     **_: object,
-) -> tuple[torch.Tensor, None]:
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Attention function of transformers: causal per prompt while prefilling, over all slots while decoding."""
-    del module
-    if segment_lengths is not None:
-        parts = zip(*(x.split(list(segment_lengths), dim=2) for x in (query, key, value)), strict=True)
-        outs = [
-            F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling, enable_gqa=True) for q, k, v in parts
-        ]
-        return torch.cat(outs, dim=2).transpose(1, 2), None
+    if cu_seq_lens_q is not None:
+        return text_attention(
+            module, query, key, value, None, scaling=scaling, cu_seq_lens_q=cu_seq_lens_q, max_length_q=max_length_q
+        )
     # One new token per row: the query heads that share a key head become its query positions, so nothing is repeated.
-    rows, num_query_heads, _, size = query.shape
+    rows, num_query_heads, _one, size = query.shape
     grouped = query.view(rows, key.shape[1], num_query_heads // key.shape[1], size)
-    out = F.scaled_dot_product_attention(grouped, key, value, attn_mask=attention_mask, scale=scaling)
+    out = functional.scaled_dot_product_attention(grouped, key, value, attn_mask=attention_mask, scale=scaling)
     return out.reshape(rows, 1, num_query_heads, size), None
 
 

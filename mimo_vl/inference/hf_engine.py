@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -17,7 +18,9 @@ from mimo_vl.errors import WeightVersionError
 from mimo_vl.inference.engine import TextDecoder
 from mimo_vl.inference.group_cache import ATTENTION_NAME, GroupCache, register_attention
 from mimo_vl.inference.sampling import draw_tokens, sample_uniforms, sampling_logprobs
-from mimo_vl.processing.packed_row import EncodedSample, PackedRow, pack_row
+from mimo_vl.model.attention import use_varlen_attention
+from mimo_vl.model.packed import RowTensors, row_tensors, visual_features
+from mimo_vl.processing.packed_row import EncodedSample, pack_row
 from mimo_vl.schema.rollout import Completion, SamplingParams
 
 # Finished rows are computed along until they are a quarter of the batch: copying the cache costs about one step.
@@ -52,6 +55,7 @@ class HfEngine:
         `max_rows` bounds prompts * samples that are decoded together; it fixes the composition of batches.
         """
         register_attention()
+        use_varlen_attention(model)
         self._model = model.eval()
         self._decoder = decoder
         self._stop_token_ids = tuple(stop_token_ids) or _end_tokens(model)
@@ -86,7 +90,7 @@ class HfEngine:
         stop_ids = frozenset(params.stop_token_ids or self._stop_token_ids)
 
         cache = GroupCache([p.num_tokens for p in prompts], params.max_new_tokens, len(self._layers))
-        h_ND = self._prefill(pack_row(prompts), cache)
+        h_ND = self._prefill(row_tensors(pack_row(prompts), device), cache)
         cache.repeat_prompts(group_size)
         logits_RV = self._model.lm_head(h_ND).repeat_interleave(group_size, dim=0)
         next_R = np.repeat([int(p.positions_3T.max()) + 1 for p in prompts], group_size)
@@ -114,28 +118,22 @@ class HfEngine:
     def _layers(self) -> torch.nn.ModuleList:
         return self._model.model.language_model.layers
 
-    def _prefill(self, packed: PackedRow, cache: GroupCache) -> torch.Tensor:
+    def _prefill(self, row: RowTensors, cache: GroupCache) -> torch.Tensor:
         """h_ND: [N, D] hidden state at the last token of each prompt."""
-        device = self._model.device
-        h_1TD = self._model.get_input_embeddings()(torch.from_numpy(packed.input_ids_T).to(device)[None])
-        if len(packed.grid_thw_N3):
-            features = self._model.model.visual(
-                torch.from_numpy(packed.patches_PC).to(device, self._model.dtype),
-                grid_thw=torch.from_numpy(packed.grid_thw_N3).to(device),
-            ).pooler_output
-            is_visual_T = torch.from_numpy(packed.mm_types_T > 0).to(device)
-            # Assignment by mask fails on a count mismatch, which masked_scatter would hide.
-            h_1TD[0, is_visual_T] = features.to(h_1TD.dtype)
-        lengths = np.diff(packed.cu_seqlens_S1).tolist()
+        h_TD = self._model.get_input_embeddings()(row.input_ids_T)
+        if row.grids:
+            features_MD = visual_features(self._model, row.patches_PC, row.grids)
+            h_TD = h_TD.index_copy(0, row.visual_index_M, features_MD.to(h_TD.dtype))
         out_1TD = self._model.model.language_model(
-            inputs_embeds=h_1TD,
-            position_ids=torch.from_numpy(packed.positions_3T).to(device)[:, None],
+            inputs_embeds=h_TD[None],
+            position_ids=row.positions_3T[:, None],
             attention_mask={"full_attention": None},
             past_key_values=cache,
             use_cache=True,
-            segment_lengths=lengths,
+            cu_seq_lens_q=row.cu_seqlens_S1,
+            max_length_q=max(b - a for a, b in pairwise(row.boundaries)),
         ).last_hidden_state
-        return out_1TD[0, torch.from_numpy(packed.cu_seqlens_S1[1:] - 1).to(device)]
+        return out_1TD[0, row.last_index_S]
 
     def _decode_step(self, ids_R: torch.Tensor, position_R: torch.Tensor, cache: GroupCache) -> torch.Tensor:
         """h_RD after one more token per row."""

@@ -1,4 +1,4 @@
-"""How one token is drawn: inverse-CDF on one uniform number that depends on (seed, step, prompt, sample, position) alone.
+"""How is one token drawn? Inverse CDF of one uniform number, which depends on (seed, step, prompt, sample, position).
 
 Shapes: R rows (running samples), V vocabulary, T token positions.
 """

@@ -34,6 +34,13 @@ class Completion(Record):
     weight_version: int
 
 
+class PromptRef(Record):
+    """A prompt by name: item `index` of dataset `rl-<family>`. Pixels are read where they are used, never sent."""
+
+    family: RlFamily
+    index: int
+
+
 class ScoredGroup(Record):
     """G completions of one prompt with their rewards in [0, 1] (None = could not be judged)."""
 
