@@ -74,7 +74,9 @@ def pack_row(samples: Sequence[EncodedSample]) -> PackedRow:
         raise ValueError("a packed row needs at least one sample, got none")
     for sample in samples:
         if sample.supervised_T[0]:
-            raise ValueError(f"sample {sample.id}: token 0 is supervised but nothing precedes it; clear supervised_T[0]")
+            raise ValueError(
+                f"sample {sample.id}: token 0 is supervised but nothing precedes it; clear supervised_T[0]"
+            )
     lengths = [sample.num_tokens for sample in samples]
     return PackedRow(
         sample_ids=tuple(sample.id for sample in samples),

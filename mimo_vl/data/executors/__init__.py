@@ -1,0 +1,1 @@
+"""local.py: this process or a few worker processes."""

@@ -1,0 +1,1 @@
+"""indexed.py: random access to a dataset folder, checked by digest."""

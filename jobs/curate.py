@@ -1,0 +1,44 @@
+"""The `curate` stage: split sources, make every dataset of the profile, write the report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from jobs.runtime import run_stage
+from jobs.stage_context import StageContext
+from mimo_vl.data.pipelines.curate import Workshop
+from mimo_vl.data.pipelines.write import write_datasets
+from mimo_vl.errors import ConfigError
+from mimo_vl.vocabulary import StageName
+
+
+def main(ctx: StageContext) -> Mapping[str, float]:
+    synthesis = ctx.config.data.synthesis
+    if synthesis is None:
+        raise ConfigError(
+            f"data.synthesis: null in profile {ctx.config.profile}, so `curate` has nothing to make; "
+            "give curated datasets as spec.inputs and drop the stage"
+        )
+    workshop = Workshop(
+        synthesis=synthesis,
+        processing=ctx.config.processing,
+        seed=ctx.config.seed,
+        tokenizer_dir=ctx.input_dir(StageName.BASE) / "tokenizer",
+    )
+    infos = write_datasets(
+        workshop,
+        ctx.out_dir,
+        num_workers=ctx.config.data.num_workers,
+        on_shard=lambda done, total, name: ctx.progress(done, total, unit="shards", message=name),
+    )
+    return {
+        "samples": float(sum(i.num_samples for i in infos.values())),
+        "tokens": float(sum(i.num_tokens for i in infos.values())),
+        "patches": float(sum(i.num_patches for i in infos.values())),
+        "datasets": float(len(infos)),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage(main))

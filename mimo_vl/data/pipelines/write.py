@@ -1,0 +1,85 @@
+"""How curation runs from recipes to sealed datasets and report.json; a second run changes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mimo_vl.data.executors.local import run_tasks
+from mimo_vl.data.pipelines.curate import Workshop, make_shard, recipes, shard_tasks
+from mimo_vl.data.sources import load_sources
+from mimo_vl.data.split import split_sources
+from mimo_vl.data.writers.dataset import seal_dataset
+from mimo_vl.data.writers.index import DATASET_FILE, DatasetInfo, ShardMarker
+from mimo_vl.data.writers.shard import write_atomically
+from mimo_vl.schema.record import canonical_json
+
+OnShard = Callable[[int, int, str], None]
+"""(shards done, shards in all, dataset name)."""
+
+
+def write_datasets(
+    workshop: Workshop, out_dir: Path, *, num_workers: int = 1, on_shard: OnShard | None = None
+) -> dict[str, DatasetInfo]:
+    """Write `datasets/<name>/` and `report.json`."""
+    all_recipes = recipes(workshop.synthesis)
+    tasks = [
+        task
+        for recipe in all_recipes
+        for task in shard_tasks(
+            recipe, shard_size=workshop.synthesis.shard_size, directory=out_dir / "datasets" / recipe.name
+        )
+    ]
+    markers: dict[str, list[ShardMarker]] = {recipe.name: [] for recipe in all_recipes}
+    results = run_tasks(partial(make_shard, workshop), tasks, num_workers=num_workers)
+    for done, (task, marker) in enumerate(zip(tasks, results, strict=True), start=1):
+        markers[task.recipe.name].append(marker)
+        if on_shard is not None:
+            on_shard(done, len(tasks), task.recipe.name)
+    infos = {name: _seal(out_dir / "datasets" / name, name, found) for name, found in markers.items()}
+    report = {"datasets": {n: _summary(infos[n], markers[n]) for n in infos}, "splits": _describe_split(workshop)}
+    _write_if_changed(out_dir / "report.json", canonical_json(report))
+    return infos
+
+
+def _seal(directory: Path, name: str, markers: Sequence[ShardMarker]) -> DatasetInfo:
+    path = directory / DATASET_FILE
+    if path.is_file():
+        info = DatasetInfo.from_json(path.read_bytes())
+        if info.shards == tuple(m.shard for m in markers):
+            return info
+    return seal_dataset(directory, name, markers)
+
+
+def _summary(info: DatasetInfo, markers: Sequence[ShardMarker]) -> Mapping[str, Any]:
+    """`seen` = `kept` + dropped: candidates that were looked at until the dataset was full."""
+    dropped: Counter[str] = Counter()
+    for marker in markers:
+        dropped.update(marker.dropped)
+    return {
+        "kept": info.num_samples,
+        "seen": sum(m.num_seen for m in markers),
+        "dropped": dict(sorted(dropped.items())),
+        "tokens": info.num_tokens,
+        "patches": info.num_patches,
+    }
+
+
+def _describe_split(workshop: Workshop) -> Mapping[str, Any]:
+    parts = split_sources(load_sources(), seed=workshop.seed, heldout_fraction=workshop.synthesis.heldout_fraction)
+    return {
+        split.value: {
+            "digits": len(part.digits),
+            "photographs": [p.name for p in part.photographs],
+            "paragraphs": len(part.paragraphs),
+        }
+        for split, part in parts.items()
+    }
+
+
+def _write_if_changed(path: Path, data: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != data:
+        write_atomically(path, data)

@@ -1,0 +1,97 @@
+r"""Reasoning with `<think>`: arithmetic on digits that are seen, and on problems that are read.
+
+visual: two or three digits in a row; their sum, or the larger minus the smaller of two.
+text: two or three one-digit operands, never negative on the way. Held-out problems are those whose text hashes into the
+held-out share; problems of two operands are all for training, since they are the steps of the others.
+The thought is the calculation, step by step: `<think>3+5=8,8-2=6</think>\boxed{6}`.
+"""
+
+from __future__ import annotations
+
+from mimo_vl.data.sources import Digit
+from mimo_vl.data.split import text_digest
+from mimo_vl.data.synthesis.draft import Draft, Rng, ask
+from mimo_vl.data.synthesis.studio import CELL, Studio
+from mimo_vl.data.synthesis.wording import prompt
+from mimo_vl.vocabulary import DataType, Language, RewardTask, RlFamily, Split
+
+_JITTER = 2
+
+
+def visual_reasoning(studio: Studio, rng: Rng, language: Language) -> Draft:
+    task = "difference" if rng.random() < 0.25 else "sum"
+    digits = _operands(studio, rng, 2 if task == "difference" or rng.random() < 0.7 else 3)
+    canvas, _ = studio.background(rng, len(digits) * CELL, 2 * CELL)
+    row = int(rng.integers(2)) * CELL
+    for i, digit in enumerate(digits):
+        studio.write(canvas, rng, digit, (i * CELL, row, (i + 1) * CELL, row + CELL), jitter=_JITTER)
+    labels = [d.label for d in digits]
+    terms = [max(labels), -min(labels)] if task == "difference" else labels
+    thought, result = _work_out(terms)
+    return Draft(
+        data_type=DataType.REASONING,
+        language=language,
+        question=ask(prompt(rng, task, language)),
+        answer=rf"<think>{thought}</think>\boxed{{{result}}}",
+        reference=str(result),
+        media=(canvas.as_image(),),
+        source_ids=tuple(canvas.source_ids),
+        scorer="math_answer",
+        task=RewardTask.VISUAL_REASONING,
+        family=RlFamily.VISUAL_REASONING,
+    )
+
+
+def text_reasoning(studio: Studio, rng: Rng, language: Language) -> Draft:
+    terms = arithmetic_terms(studio, rng)
+    problem = arithmetic_text(terms)
+    thought, result = _work_out(terms)
+    return Draft(
+        data_type=DataType.REASONING,
+        language=language,
+        question=ask(prompt(rng, "compute", language, problem=problem), num_media=0),
+        answer=rf"<think>{thought}</think>\boxed{{{result}}}",
+        reference=str(result),
+        source_ids=(text_digest(problem),),
+        scorer="math_answer",
+        task=RewardTask.TEXT_REASONING,
+        family=RlFamily.TEXT_REASONING,
+    )
+
+
+def _operands(studio: Studio, rng: Rng, count: int) -> list[Digit]:
+    """Sums of three stay on the side of the split that their text belongs to, so that no held-out problem is shown."""
+    while True:
+        digits = studio.digits(rng, count)
+        if count < 3 or studio.owns_text(arithmetic_text([d.label for d in digits])):
+            return digits
+
+
+def arithmetic_terms(studio: Studio, rng: Rng) -> list[int]:
+    """Signed operands of a problem that belongs to the studio's split, e.g. [3, 5, -2]."""
+    while True:
+        num_terms = 2 if studio.split is Split.TRAIN and rng.random() < 0.4 else 3
+        terms = [int(rng.integers(10))]
+        for _ in range(num_terms - 1):
+            operand = int(rng.integers(10))
+            terms.append(-operand if rng.random() < 0.4 and operand <= sum(terms) else operand)
+        if num_terms == 2 or studio.owns_text(arithmetic_text(terms)):
+            return terms
+
+
+def arithmetic_text(terms: list[int]) -> str:
+    """[3, 5, -2] -> `3+5-2`. A subtracted zero reads as added."""
+    return str(terms[0]) + "".join(f"{t:+d}" for t in terms[1:])
+
+
+def arithmetic_statement(studio: Studio, rng: Rng) -> str:
+    """A worked-out problem as plain text, `3+5=8,8-2=6`."""
+    return _work_out(arithmetic_terms(studio, rng))[0]
+
+
+def _work_out(terms: list[int]) -> tuple[str, int]:
+    steps, total = [], terms[0]
+    for term in terms[1:]:
+        steps.append(f"{total}{term:+d}={total + term}")
+        total += term
+    return ",".join(steps), total
