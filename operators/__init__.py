@@ -1,0 +1,1 @@
+"""Controllers: they decide when stages run, never what a stage computes."""

@@ -1,0 +1,14 @@
+"""The MimoPipeline controller.
+
+api.py           what a user writes (spec) and what the controller answers (status)
+stage_graph.py   which stages there are and what each needs
+reconcile.py     the whole logic: (spec, status, observed, now) -> Plan; pure
+    retry.py transitions.py outcomes.py gates.py schedule.py keys.py conditions.py draft.py    its steps
+plan.py          observations in, Plan out
+backend.py       what a world must offer: render, apply, observe, delete
+builders/        pure builders of what a backend creates
+local/           one machine: processes and a state folder
+kubernetes/      a cluster
+code_digest.py   version of the code that stages run
+naming.py        every name, label and environment variable
+"""

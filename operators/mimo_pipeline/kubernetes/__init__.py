@@ -1,0 +1,1 @@
+"""The cluster as a world: handlers observe, call reconcile and apply the Plan through a StageBackend."""

@@ -1,0 +1,142 @@
+"""What `mimo run` does: resolve the request, take control of the folder, run the loop, show what came out."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+from rich.console import Console
+
+from mimo_vl.config.compose import compose, dump_config
+from mimo_vl.config.pipeline import PipelineConfig, stage_config_digest
+from mimo_vl.errors import EXIT_DONE, EXIT_RESUME, EXIT_RETRY
+from mimo_vl.vocabulary import StageName
+from operators.mimo_pipeline.api import MimoPipelineSpec, MimoPipelineStatus, Phase, PipelineRuntime, StageState
+from operators.mimo_pipeline.builders.process import STAGE_MODULES, RunFacts, build_process
+from operators.mimo_pipeline.code_digest import code_digest, project_root
+from operators.mimo_pipeline.local.begin import Wanted, begin
+from operators.mimo_pipeline.local.display import build_display
+from operators.mimo_pipeline.local.runner import LocalRunner
+from operators.mimo_pipeline.local.state import RunFolder
+from operators.mimo_pipeline.local.summary import REPORT, stage_rows, write_summary
+from operators.mimo_pipeline.local.tables import duration, result_table, stage_table
+from operators.mimo_pipeline.naming import LOCAL_NAMESPACE, pipeline_name_from, run_id
+from operators.mimo_pipeline.plan import Create, InputArtifact
+from operators.mimo_pipeline.stage_graph import default_graph, only, up_to
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    profile: str
+    run_dir: Path
+    overrides: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
+    through: str = ""
+
+
+def resolve(request: RunRequest) -> tuple[PipelineConfig, Wanted]:
+    """Raises ConfigError for every wrong key and stage name before anything starts."""
+    config = compose(request.profile, request.overrides)
+    graph = default_graph(num_ranks=num_ranks(config))
+    if request.stages:
+        graph = only(graph, request.stages)
+    if request.through:
+        graph = up_to(graph, request.through)
+    spec = MimoPipelineSpec(profile=request.profile, overrides=request.overrides, stages=tuple(graph))
+    runtime = PipelineRuntime(
+        config=TypeAdapter(PipelineConfig).dump_python(config, mode="json"),
+        config_digests={s.name: stage_config_digest(config, StageName(s.name)) for s in graph},
+        code_digest=code_digest(project_root()),
+    )
+    return config, Wanted(spec=spec, runtime=runtime)
+
+
+def num_ranks(config: PipelineConfig) -> dict[str, int]:
+    """Processes of each stage that trains by torch ranks."""
+    training = {str(name): section.parallelism for name, section in config.stages.items()}
+    rewards = {str(name): section.parallelism for name, section in config.reward_models.items()}
+    return {name: parallelism.num_ranks for name, parallelism in (training | rewards).items()}
+
+
+def run_pipeline(
+    request: RunRequest, *, console: Console | None = None, modules: Mapping[str, str] = STAGE_MODULES
+) -> int:
+    """Exit code: 0 all stages succeeded, 1 one failed or it was cancelled, 75 stopped on request.
+
+    `modules`: Python module of each stage's process.
+    """
+    console = console or Console()
+    started_s = time.monotonic()
+    config, wanted = resolve(request)
+    folder = RunFolder(request.run_dir)
+    with folder.control():
+        pipeline = begin(folder, wanted)
+        display = build_display(console)
+        runner = LocalRunner(
+            folder=folder, pipeline=pipeline, config=config, runtime=wanted.runtime, display=display, modules=modules
+        )
+        try:
+            status = runner.run()
+        finally:
+            display.close()
+        return _conclude(console, runner, status, time.monotonic() - started_s)
+
+
+def _conclude(console: Console, runner: LocalRunner, status: MimoPipelineStatus, total_s: float) -> int:
+    folder = runner.folder
+    if status.phase not in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED):
+        console.print(f"stopped; go on with: mimo run --run-dir {folder.path}", markup=False, soft_wrap=True)
+        return EXIT_RESUME
+    peak = max(runner.memory.peak_pss_bytes, runner.peak_of_records())
+    summary = write_summary(folder, status, total_seconds=total_s, peak_pss_bytes=peak)
+    show_end(console, folder, status, summary)
+    console.print(f"total {duration(total_s)}, at most {peak / 2**30:.2f} GiB (PSS of all processes)", highlight=False)
+    if runner.config.tracking.kind == "mlflow" and not runner.config.tracking.uri:
+        command = f"mlflow ui --backend-store-uri {runner.tracking.backend_uri}"
+        console.print(f"MLflow: {command}, then http://127.0.0.1:5000", markup=False, highlight=False, soft_wrap=True)
+    return EXIT_DONE if status.phase == Phase.SUCCEEDED else EXIT_RETRY
+
+
+def show_end(console: Console, folder: RunFolder, status: MimoPipelineStatus, summary: Mapping[str, Any]) -> None:
+    """The two tables, what failed, and where the report is."""
+    console.print(stage_table(stage_rows(status)))
+    results = result_table(summary)
+    if results is not None:
+        console.print(results)
+    for stage in status.stages:
+        if stage.state == StageState.FAILED:
+            text = f"{stage.name} failed: {stage.reason}: {stage.message}"
+            logs = f"mimo logs {stage.name} --run-dir {folder.path}"
+            console.print(f"{text}\n  log: {logs}", markup=False, soft_wrap=True)
+    report = folder.path / REPORT
+    if report.is_file():
+        console.print(f"report: open {report.as_uri()} in a browser", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_check(request: RunRequest) -> None:
+    """The composed configuration and the process of each stage, as they would be run."""
+    config, wanted = resolve(request)
+    console = Console(soft_wrap=True)
+    console.print(dump_config(config), markup=False, highlight=False)
+    name = pipeline_name_from(request.run_dir.name)
+    facts = RunFacts(
+        namespace=LOCAL_NAMESPACE,
+        pipeline=name,
+        run_id=run_id(LOCAL_NAMESPACE, name, "00000000"),
+        store_uri=config.storage.uri or f"{request.run_dir.absolute().as_uri()}/store",
+        config_path="config.yaml",
+        code_digest=wanted.runtime.code_digest,
+        python="python",
+        modules=STAGE_MODULES,
+        num_procs={s.name: s.num_procs for s in wanted.spec.stages},
+    )
+    for stage in wanted.spec.stages:
+        inputs = {n: InputArtifact(uri=f"<output of {n}>", digest="<digest>") for n in stage.depends_on}
+        process = build_process(Create(stage=stage.name, attempt=1, key="<stage key>", inputs=inputs), facts)
+        console.print(f"# {stage.name}: {' '.join(process.argv)}", markup=False, highlight=False)
+        console.print(json.dumps(dict(process.env), indent=1, sort_keys=True), markup=False, highlight=False)

@@ -1,0 +1,52 @@
+"""Every name and label that the controller writes, built in one place.
+
+Keys in the store: mimo_vl/storage/layout.py. Environment variables: mimo_vl/schema/environment.py.
+"""
+
+from __future__ import annotations
+
+import re
+
+# RayJob names end up in pod names with a suffix of 16: 63 - 16 = 47. `<pipeline>-<stage>-<attempt up to 999>`.
+MAX_PIPELINE_PLUS_STAGE = 42
+MAX_ATTEMPT = 999
+
+LABEL_PIPELINE = "mimo.dev/pipeline"
+LABEL_STAGE = "mimo.dev/stage"
+LABEL_ATTEMPT = "mimo.dev/attempt"
+
+LOCAL_NAMESPACE = "local"
+
+
+def name_problems(pipeline: str, stage: str) -> list[str]:
+    size = len(pipeline) + len(stage)
+    if size <= MAX_PIPELINE_PLUS_STAGE:
+        return []
+    return [
+        f"names {pipeline!r} and {stage!r} have {size} characters together, wanted at most {MAX_PIPELINE_PLUS_STAGE}; "
+        "shorten one (Kubernetes limits the names of the jobs made from them)"
+    ]
+
+
+def leaf_name(pipeline: str, stage: str, attempt: int) -> str:
+    """Name of one attempt's job."""
+    return f"{pipeline}-{stage}-{attempt}"
+
+
+def labels(pipeline: str, stage: str, attempt: int) -> dict[str, str]:
+    return {LABEL_PIPELINE: pipeline, LABEL_STAGE: stage, LABEL_ATTEMPT: str(attempt)}
+
+
+def run_id(namespace: str, pipeline: str, uid: str) -> str:
+    return f"{namespace}/{pipeline}/{uid[:8]}"
+
+
+def pipeline_name_from(folder: str) -> str:
+    """A valid pipeline name made from a folder's name, short enough for every default stage.
+
+    The longest default stage, vision-language-alignment, has 25 characters, which leaves 17.
+    """
+    slug = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")
+    if not slug or not slug[0].isalpha():
+        slug = f"run-{slug}".strip("-")
+    return slug[:17].rstrip("-")

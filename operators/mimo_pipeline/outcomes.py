@@ -1,0 +1,78 @@
+"""How one attempt ended, and what that means: exit codes and evidence in, verdict out.
+
+0 without a manifest is a failure; 2 is permanent; 75 is free if a newer checkpoint, an eviction or our own stop
+explains it, else at most three times in a row; everything else counts against retry.maxAttempts. OOM is named as such.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mimo_vl.errors import EXIT_DONE, EXIT_PERMANENT, EXIT_RESUME
+from operators.mimo_pipeline.api import RetryPolicy, StageStatus
+from operators.mimo_pipeline.plan import StageObservation
+
+# Exits with 75 in a row that nothing explains and no newer checkpoint justifies.
+MAX_FREE_RESUMES = 3
+_KILLED = 128 + signal.SIGKILL
+
+
+class Verdict(StrEnum):
+    PERMANENT = "permanent"
+    COUNTED = "counted"
+    FREE = "free"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    verdict: Verdict
+    reason: str
+    message: str
+    free_resumes: int = 0
+
+
+def judge(stage: StageStatus, seen: StageObservation | None) -> Outcome:
+    """`seen` is an attempt with no process left and no output, or None if every trace of it is gone."""
+    was_stopped = stage.stopped_attempt == stage.attempt and stage.attempt > 0
+    code = seen.exit_code if seen else None
+    text = seen.message if seen else ""
+    if code == EXIT_PERMANENT:
+        return Outcome(Verdict.PERMANENT, "PermanentError", text or "the process ended with exit code 2")
+    if was_stopped:
+        return Outcome(Verdict.STOPPED, "Stopped", text or "stopped on request", stage.free_resumes)
+    if seen is not None and seen.is_evicted:
+        return Outcome(Verdict.FREE, "Evicted", text or "its pod was evicted", stage.free_resumes)
+    if code == EXIT_RESUME:
+        return _interrupted(stage, seen, text)
+    return Outcome(Verdict.COUNTED, *_failure(code, seen, text), stage.free_resumes)
+
+
+def _interrupted(stage: StageStatus, seen: StageObservation | None, text: str) -> Outcome:
+    step = seen.checkpoint_step if seen and seen.checkpoint_step is not None else -1
+    if step > stage.resume_step:
+        return Outcome(Verdict.FREE, "Interrupted", text or f"interrupted after saving step {step}")
+    if stage.free_resumes < MAX_FREE_RESUMES:
+        return Outcome(Verdict.FREE, "Interrupted", text or "interrupted", stage.free_resumes + 1)
+    message = f"interrupted {stage.free_resumes + 1} times in a row without a newer checkpoint"
+    return Outcome(Verdict.COUNTED, "InterruptedTooOften", message, stage.free_resumes)
+
+
+def _failure(code: int | None, seen: StageObservation | None, text: str) -> tuple[str, str]:
+    if seen is not None and seen.is_oom:
+        return "OutOfMemory", text or "a process was killed because memory ran out; lower the batch or raise the limit"
+    if code is None:
+        return "ProcessLost", text or "the process ended without an exit record (killed, or the machine restarted)"
+    if code == EXIT_DONE:
+        return "NoManifest", text or "exit code 0, but no manifest.json was published"
+    if code == _KILLED:
+        return "Killed", text or "killed by SIGKILL (exit code 137); if nobody did it, memory ran out"
+    return "Failed", text or f"the process ended with exit code {code}"
+
+
+def backoff_s(policy: RetryPolicy, failures: int) -> float:
+    """5, 10, 20, ... seconds up to the cap, for failures 1, 2, 3, ..."""
+    # The exponent is bounded before the power is taken: maxAttempts goes up to 100.
+    return float(min(policy.max_backoff_seconds, policy.backoff_seconds * 2.0 ** min(failures - 1, 30)))
