@@ -10,6 +10,7 @@ MimoError
 │   └── WeightVersionError    RL: completions of mixed or wrong weight versions would make the update off-policy
 ├── RetryableError            exit 1: disk full, a store that stays down; counts against retry.maxAttempts
 │   ├── StorageError
+│   ├── ServiceUnavailableError   a service on the network does not answer, or refuses work, for too long
 │   └── PreconditionFailedError   somebody else wrote first (conditional create or swap)
 └── InterruptedAfterSaveError exit 75: the work is saved, start me again
     └── AttemptClaimedError   another process owns this attempt; nothing was written
@@ -62,6 +63,10 @@ class RetryableError(MimoError):
 
 
 class StorageError(RetryableError):
+    pass
+
+
+class ServiceUnavailableError(RetryableError):
     pass
 
 

@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from mimo_vl.config.rewards import RewardsConfig
@@ -27,12 +28,20 @@ PREFERENCE_TASKS = (RewardTask.PREFERENCE_TEXT, RewardTask.PREFERENCE_MULTIMODAL
 NO_VERSION = "none"
 
 
+@dataclass(frozen=True)
+class RawScore:
+    """Bradley-Terry score of one completion; None with a reason where it could not be scored."""
+
+    value: float | None
+    reason: str = ""
+
+
 class PreferenceScorer(Protocol):
-    """A reward model: one raw Bradley-Terry score per request, in order."""
+    """A reward model: one raw score per request, in order."""
 
     version: str
 
-    def raw_scores(self, requests: Sequence[ScoreRequest]) -> list[float]: ...
+    def raw_scores(self, requests: Sequence[ScoreRequest]) -> list[RawScore]: ...
 
 
 class RuleRouter:
@@ -69,7 +78,7 @@ def preference_name(config: RewardsConfig) -> str:
 
 def preference_results(
     requests: Sequence[ScoreRequest],
-    raw_scores: Sequence[float],
+    raw_scores: Sequence[RawScore],
     config: RewardsConfig,
     *,
     version: str,
@@ -78,24 +87,27 @@ def preference_results(
     """Map raw scores to rewards. With `rank_in_group` all completions of a prompt must be in this one batch."""
     if len(raw_scores) != len(requests):
         raise ValueError(f"{len(raw_scores)} scores for {len(requests)} requests; a reward model scores each once")
+    usable = [i for i, raw in enumerate(raw_scores) if raw.value is not None and math.isfinite(raw.value)]
+    values = [raw_scores[i].value or 0.0 for i in usable]
     if config.preference_mapping == "sigmoid":
-        rewards = [sigmoid(score) for score in raw_scores]
+        rewards = [sigmoid(value) for value in values]
     else:
-        rewards = rank_in_group(raw_scores, [prompt_key(r) for r in requests])
-    return [
-        ScoreResult(
-            id=request.id,
+        rewards = rank_in_group(values, [prompt_key(requests[i]) for i in usable])
+    results = [
+        unjudged(request, ScoreStatus.UNAVAILABLE, raw.reason or "the score is not finite", config)
+        for request, raw in zip(requests, raw_scores, strict=True)
+    ]
+    for i, value, reward in zip(usable, values, rewards, strict=True):
+        results[i] = ScoreResult(
+            id=requests[i].id,
             reward=reward,
             status=ScoreStatus.SCORED,
-            breakdown={"score": raw},
+            breakdown={"score": value},
             reward_name=preference_name(config),
             version=version,
             latency_ms=latency_ms,
         )
-        if math.isfinite(raw)
-        else unjudged(request, ScoreStatus.UNAVAILABLE, "the reward model gave a score that is not finite", config)
-        for request, raw, reward in zip(requests, raw_scores, rewards, strict=True)
-    ]
+    return results
 
 
 def unjudged(request: ScoreRequest, status: ScoreStatus, reason: str, config: RewardsConfig) -> ScoreResult:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mimo_vl.answers.mathematics import MathVerdict, judge_cheaply
 from mimo_vl.errors import InputError
+from mimo_vl.rewards.router import RawScore
 from mimo_vl.schema.reward import ChatMessage, ScoreRequest
 from mimo_vl.vocabulary import RewardTask
 
@@ -33,12 +34,12 @@ class LengthScorer:
 
     version = "length-1"
 
-    def raw_scores(self, requests: Sequence[ScoreRequest]) -> list[float]:
-        return [float(len(r.response)) for r in requests]
+    def raw_scores(self, requests: Sequence[ScoreRequest]) -> list[RawScore]:
+        return [RawScore(float(len(r.response))) for r in requests]
 
 
 class BrokenScorer:
     version = "broken"
 
-    def raw_scores(self, requests: Sequence[ScoreRequest]) -> list[float]:
+    def raw_scores(self, requests: Sequence[ScoreRequest]) -> list[RawScore]:
         raise InputError(f"weights are gone, {len(requests)} requests")
