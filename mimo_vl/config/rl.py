@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mimo_vl.config.fields import config, unhashed
+from mimo_vl.config.fields import config
 from mimo_vl.config.training import CheckpointConfig, OptimizerConfig
 from mimo_vl.vocabulary import RlFamily
 
@@ -16,6 +16,8 @@ class CurateRlConfig:
     rollouts_per_prompt: int = 8
     max_pass_rate: float = 0.9
     """Prompts that the SFT model solves more often are dropped (report 3.1)."""
+    min_prompts_per_family: int = 64
+    """With fewer left, prompts that were never solved are kept after all, then the least easy ones."""
     answers_per_query: int = 4
     """Preference answers sampled from the SFT model; as many come from the base model."""
     heldout_pair_fraction: float = 0.25
@@ -62,7 +64,7 @@ class RlConfig:
     """Packed rows that a trainer worker cuts its share of an update into; more rows need less memory."""
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
-    log_rollouts: int = unhashed(4)
+    log_rollouts: int = 4
     """Groups per step written to the rollout log."""
 
     def __post_init__(self) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,21 +21,12 @@ from mimo_vl.model.supervised import token_logprobs
 from mimo_vl.rl.losses.registry import build_policy_loss
 from mimo_vl.rl.losses.tokens import PolicyLoss
 from mimo_vl.rl.policy_batch import EncodeAnswer, PolicyRow, policy_rows, policy_samples, split_evenly
-from mimo_vl.rl.weight_sync import WeightUpdate, require_version, weight_update
+from mimo_vl.rl.update_metrics import UpdateMetrics
+from mimo_vl.rl.weight_sync import WeightUpdate, weight_update
+from mimo_vl.rl.weight_version import require_version
 from mimo_vl.schema.rollout import ScoredGroup
 from mimo_vl.training.engine import EngineConfig, TrainingEngine
 from mimo_vl.training.world import World, sum_over_ranks
-
-
-@dataclass(frozen=True, kw_only=True)
-class UpdateMetrics:
-    """Over all ranks. mismatch: |log p (trainer) - log p (engine)| per answer token, before the (first) update."""
-
-    loss: float
-    grad_norm: float
-    mismatch_mean: float
-    mismatch_max: float
-    num_answer_tokens: int
 
 
 class PolicyStepModule(torch.nn.Module):
@@ -99,6 +89,10 @@ class PolicyTrainer:
         if step != self._version:
             raise WeightVersionError(f"batch of step {step} for a policy of version {self._version}; train each once")
         require_version([c for group in groups for c in group.completions], self._version)
+        if not groups:
+            # No group taught anything: the weights stay, the step counts.
+            self._version += 1
+            return UpdateMetrics()
         self._engine.set_lr_factor(min(1.0, (step + 1) / max(1, self._config.warmup_steps)))
         chunks = split_evenly([1] * len(groups), self._config.updates_per_rollout)
         parts = [self._step([groups[i] for i in chunk], step) for chunk in chunks if chunk]

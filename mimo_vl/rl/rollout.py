@@ -22,7 +22,7 @@ from mimo_vl.config.rl import RlConfig
 from mimo_vl.rl.advantage import has_signal
 from mimo_vl.rl.rollout_state import FamilyState, RolloutState, family_state_after
 from mimo_vl.rl.task_mixture import Launch, family_quotas, launches
-from mimo_vl.rl.weight_sync import require_version
+from mimo_vl.rl.weight_version import require_version
 from mimo_vl.schema.reward import ScoreRequest, ScoreResult
 from mimo_vl.schema.rollout import Completion, PromptRef, SamplingParams, ScoredGroup
 from mimo_vl.vocabulary import RlFamily

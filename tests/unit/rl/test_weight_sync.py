@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from mimo_vl.errors import WeightVersionError
-from mimo_vl.rl.weight_sync import require_next, require_version, weight_state, weight_update
+from mimo_vl.rl.weight_sync import weight_state, weight_update
+from mimo_vl.rl.weight_version import require_next, require_version
 
 from .builders import completion
 

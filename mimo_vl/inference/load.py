@@ -1,0 +1,30 @@
+"""How does a model folder become an engine with its sample encoder? (The folder carries its tokenizer files.)"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from mimo_vl.config.processing import ProcessingConfig
+from mimo_vl.inference.hf_engine import HfEngine
+from mimo_vl.model.checkpoint import load_model
+from mimo_vl.processing.encode import SampleEncoder
+from mimo_vl.processing.tokenizer import load_tokenizer
+
+
+def load_encoder(folder: Path, processing: ProcessingConfig) -> SampleEncoder:
+    return SampleEncoder(load_tokenizer(folder), processing)
+
+
+def load_engine(
+    folder: Path, encoder: SampleEncoder, *, dtype: torch.dtype = torch.float32, max_rows: int = 192
+) -> HfEngine:
+    """An engine at weight version 0 that ends an answer at the end of its turn, or of the text."""
+    special = encoder.tokenizer.special_ids
+    return HfEngine(
+        load_model(folder, dtype=dtype),
+        encoder,
+        stop_token_ids=(special.turn_end, special.end_of_text),
+        max_rows=max_rows,
+    )

@@ -1,0 +1,71 @@
+"""What does it take to go on after a crash as if nothing had happened? The driver's part of a checkpoint.
+
+A checkpoint of step k holds policy and optimizer (written by the trainer), and here: the rollout state, and the lines
+of metrics.jsonl and rollouts.jsonl so far. Random numbers need nothing: they are a function of (seed, step, prompt,
+sample). Rollouts in flight are dropped; the same ones are drawn again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from mimo_vl.errors import CorruptDataError
+from mimo_vl.rl.rollout_state import RolloutState
+from mimo_vl.schema.record import Record, canonical_json
+from mimo_vl.schema.rollout import ScoredGroup
+
+METRICS_FILE, ROLLOUTS_FILE = "metrics.jsonl", "rollouts.jsonl"
+_STATE_FILE, _POLICY_DIR = "driver.json", "policy"
+
+
+class DriverState(Record):
+    """After `step` complete steps; the policy has weight version `step`."""
+
+    step: int = 0
+    rollout: RolloutState = RolloutState()
+
+
+class RunLog:
+    """The two files that a run leaves line by line; deterministic, so no times in them."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def restore(self, checkpoint: Path | None) -> None:
+        """Start with the lines of a checkpoint, or empty: lines after it were written by steps that never counted."""
+        for name in (METRICS_FILE, ROLLOUTS_FILE):
+            if checkpoint is None:
+                (self._directory / name).write_bytes(b"")
+            else:
+                shutil.copyfile(checkpoint / name, self._directory / name)
+
+    def write_step(self, step: int, metrics: dict[str, float], groups: list[ScoredGroup]) -> None:
+        self._append(METRICS_FILE, canonical_json({"step": step, **metrics}))
+        for group in groups:
+            self._append(ROLLOUTS_FILE, group.to_json())
+
+    def copy_to(self, checkpoint: Path) -> None:
+        for name in (METRICS_FILE, ROLLOUTS_FILE):
+            shutil.copyfile(self._directory / name, checkpoint / name)
+
+    def _append(self, name: str, line: bytes) -> None:
+        with (self._directory / name).open("ab") as file:
+            file.write(line + b"\n")
+
+
+def policy_dir(checkpoint: Path) -> Path:
+    return checkpoint / _POLICY_DIR
+
+
+def write_state(checkpoint: Path, state: DriverState) -> None:
+    (checkpoint / _STATE_FILE).write_bytes(state.to_json())
+
+
+def read_state(checkpoint: Path) -> DriverState:
+    """The state; the caller has verified the checkpoint's digests."""
+    try:
+        return DriverState.from_json((checkpoint / _STATE_FILE).read_bytes())
+    except (OSError, ValueError) as error:
+        raise CorruptDataError(f"checkpoint {checkpoint}: {_STATE_FILE} cannot be read: {error}") from error
