@@ -160,6 +160,8 @@ def _assign(assembled: Qwen2_5_VLForConditionalGeneration, state: StateDict) -> 
             "make model.vision / model.language agree with the checkpoints"
         )
     assembled.load_state_dict(state, strict=False, assign=True)
+    for config in (assembled.config, assembled.config.text_config, assembled.config.vision_config):
+        config.dtype = next(iter(state.values())).dtype  # what a loaded model's configuration says, too
     # Rotary frequencies are buffers that no checkpoint holds: compute them off the meta device.
     for tower, attribute in (
         (assembled.model.language_model, "rotary_emb"),

@@ -5,12 +5,14 @@ What `save_model` writes, plain `Qwen2_5_VLForConditionalGeneration.from_pretrai
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel, Qwen2_5_VLForConditionalGeneration
+from transformers.utils import logging as transformers_logging
 
 from mimo_vl.errors import InputError
 from mimo_vl.model.attention import use_varlen_attention
@@ -37,9 +39,9 @@ def save_model(
         state_dict: full weights with the names of `model.state_dict()`, instead of the model's own.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(
-        folder, state_dict=None if state_dict is None else dict(state_dict), max_shard_size=_MAX_SHARD_SIZE
-    )
+    weights = None if state_dict is None else dict(state_dict)
+    with _without_progress_bars():
+        model.save_pretrained(folder, state_dict=weights, max_shard_size=_MAX_SHARD_SIZE)
 
 
 def load_model(folder: Path, *, dtype: torch.dtype | str = torch.float32) -> Qwen2_5_VLForConditionalGeneration:
@@ -50,11 +52,11 @@ def load_model(folder: Path, *, dtype: torch.dtype | str = torch.float32) -> Qwe
     """
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: no config.json; wanted a Hugging Face model folder")
-    return prepare_model(
-        Qwen2_5_VLForConditionalGeneration.from_pretrained(
+    with _without_progress_bars():
+        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             folder, dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype, local_files_only=True
         )
-    )
+    return prepare_model(model)
 
 
 def save_vision_tower(tower: PreTrainedModel, folder: Path) -> None:
@@ -63,3 +65,15 @@ def save_vision_tower(tower: PreTrainedModel, folder: Path) -> None:
     state = {k: v.detach().cpu().contiguous() for k, v in tower.state_dict().items() if not k.startswith("merger.")}
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     tower.config.save_pretrained(folder)
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    """Transformers draws a bar per file even into log files."""
+    was_enabled = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            transformers_logging.enable_progress_bar()

@@ -47,7 +47,7 @@ def read_llama_gguf(path: Path) -> StateDict:
         part, name = _qwen2_name(str(tensor.name))
         if part in _IGNORED:
             continue
-        weight = torch.from_numpy(np.ascontiguousarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32))
+        weight = torch.from_numpy(np.array(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32))
         state[name] = split_rope_halves(weight, heads[part]) if part in heads else weight
     return llama_to_qwen2(state)
 

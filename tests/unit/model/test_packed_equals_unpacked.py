@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,7 +78,8 @@ def test_loss_and_gradients_equal_those_of_the_samples_one_by_one(models, sample
         # The plain text forward never calls the tower: there, "no gradient" equals the packed row's zeros.
         expected = gradients[name] if gradients[name] is not None else torch.zeros_like(parameter)
         size = max(1.0, expected.abs().max().item())
-        torch.testing.assert_close(parameter.grad, expected, atol=TOLERANCE * size, rtol=0, msg=lambda m: f"{name}: {m}")  # noqa: B023
+        difference = (parameter.grad - expected).abs().max().item()
+        assert difference <= TOLERANCE * size, f"{name}: {difference}"
         num_checked += int(expected.abs().max() > 1e-4)
     assert num_checked > 10
 
@@ -151,7 +151,7 @@ def test_placeholders_without_features_are_an_error(models):
 
 def test_a_model_with_stock_attention_is_refused(models):
     _, stock = models
-    with pytest.raises(ValueError, match="wanted 'varlen'.*attend to each other"):
+    with pytest.raises(ValueError, match="samples of a packed row would attend to each other"):
         packed_hidden_states(stock, row_tensors(pack_row(TEXT)))
 
 
