@@ -106,6 +106,7 @@ def build_context(environ: Mapping[str, str], stop: threading.Event) -> StageCon
         cache_dir=scratch / "artifacts",
         stop=stop,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        tracking_uri=env.tracking_uri or config.tracking.uri,
     )
 
 

@@ -19,13 +19,16 @@ from mimo_vl.storage.artifacts import materialise, publish_directory
 from mimo_vl.storage.attempts import require_not_revoked, write_progress
 from mimo_vl.storage.checkpoints import complete_checkpoint, keep_last, upload_checkpoint
 from mimo_vl.storage.keys import record_key
-from mimo_vl.storage.layout import run_prefix, stage_prefix, step_dir
+from mimo_vl.storage.layout import OUTPUT_DIR, stage_prefix, step_dir
 from mimo_vl.storage.pointer import move_pointer
 from mimo_vl.tracking import Tracker
 from mimo_vl.vocabulary import StageName
 
 logger = logging.getLogger(__name__)
 
+# Stages whose model is registered, and under which alias.
+_MODEL_ALIASES = {StageName.LONG_CONTEXT_SFT: "sft", StageName.MORL: "rl"}
+_MODEL_DIR = "model"
 # Progress is for people: once a second is enough, and cheap on any store.
 _PROGRESS_INTERVAL_S = 1.0
 
@@ -57,6 +60,8 @@ class StageContext:
     cache_dir: Path
     stop: threading.Event
     started_at: str
+    tracking_uri: str = ""
+    """Of the tracking server; "" = none."""
     _last_progress_s: float = field(default=-math.inf, init=False)
     _is_progress_lost: bool = field(default=False, init=False)
 
@@ -142,7 +147,7 @@ class StageContext:
             config_digest=self.config_digest,
             code_digest=self.code_digest,
             metrics=dict(metrics),
-            tracking={"run_id": self.tracker.run_id} if self.tracker.run_id else {},
+            tracking=dict(self.tracker.ids),
             started_at=self.started_at,
             finished_at=_now(),
         )
@@ -159,10 +164,9 @@ class StageContext:
                 stage=self.stage, stage_key=self.stage_key, run_id=self.run_id, uri=uri, content_digest=digest
             )
             record_key(self.store, self.namespace, entry)
-
-    def run_key(self) -> str:
-        """Key prefix of the whole pipeline run in the store."""
-        return run_prefix(self.run_id)
+        if self.stage in _MODEL_ALIASES and (self.out_dir / _MODEL_DIR).is_dir():
+            model = f"{uri}/{OUTPUT_DIR}/{_MODEL_DIR}"
+            self.tracker.register_model(f"mimo-vl-{self.config.profile}", model, digest, _MODEL_ALIASES[self.stage])
 
 
 def _require_finite(metrics: Mapping[str, float]) -> None:

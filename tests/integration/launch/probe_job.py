@@ -1,4 +1,4 @@
-"""A stage that does what its first argument says; run by the launcher's tests as `tests.integration.launch.probe_job`."""
+"""A stage that does what its first argument says; run by the launcher's tests."""
 
 from __future__ import annotations
 

@@ -1,0 +1,138 @@
+"""What was logged, kept on disk: chunks of JSON lines with original times, so that sending them twice changes nothing.
+
+`<attempt>/journal/chunk-<k>.jsonl`, and `sent.json` once the server has everything.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Literal
+
+from pydantic import Field, ValidationError
+
+from mimo_vl.errors import ArtifactNotFoundError
+from mimo_vl.schema.record import Record
+from mimo_vl.tracking.tracker import KeyValueStore
+
+JOURNAL = "journal"
+SENT = "sent.json"
+# A chunk is the unit of upload to a remote store.
+_ENTRIES_PER_CHUNK = 500
+# An unfinished chunk is uploaded at least this often, so that a killed pod loses little.
+_UPLOAD_INTERVAL_S = 30.0
+
+
+class JournalEntry(Record):
+    """One call of the tracker. `values` of metrics are texts, because JSON has no NaN."""
+
+    kind: Literal["start", "metrics", "input", "model", "finish"]
+    time_ms: int
+    name: str = ""
+    step: int = 0
+    values: dict[str, str] = Field(default_factory=dict)
+    tags: dict[str, str] = Field(default_factory=dict)
+
+
+def metric_text(value: float) -> str:
+    """Text that both Python and the server read back as the same number."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return repr(float(value))
+
+
+class JournalWriter:
+    """Appends entries; each is on disk when append() returns. Safe to use from several threads."""
+
+    def __init__(self, folder: Path, store: KeyValueStore, attempt: str) -> None:
+        self._folder = folder
+        self._store = store
+        self._prefix = f"{attempt}/{JOURNAL}"
+        self._lock = threading.Lock()
+        self._file: IO[bytes] | None = None
+        self._chunk = -1
+        self._in_chunk = 0
+        self._num_entries = 0
+        self._uploaded_at_s = time.monotonic()
+
+    @property
+    def num_entries(self) -> int:
+        return self._num_entries
+
+    def append(self, entry: JournalEntry) -> None:
+        with self._lock:
+            if self._file is None or self._in_chunk >= _ENTRIES_PER_CHUNK:
+                self._next_chunk()
+            assert self._file is not None
+            self._file.write(entry.to_json() + b"\n")
+            self._file.flush()
+            self._in_chunk += 1
+            self._num_entries += 1
+            if time.monotonic() - self._uploaded_at_s > _UPLOAD_INTERVAL_S:
+                self._upload()
+
+    def flush(self) -> None:
+        with self._lock:
+            self._upload()
+
+    def close(self, *, is_sent: bool) -> None:
+        """`is_sent`: the server has every entry; a replay may skip this journal."""
+        with self._lock:
+            if self._file is None:
+                return
+            self._upload()
+            self._file.close()
+            self._file = None
+            if is_sent:
+                mark_sent(self._store, self._prefix, self._num_entries)
+
+    def _next_chunk(self) -> None:
+        if self._file is not None:
+            self._upload()
+            self._file.close()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._chunk, self._in_chunk = self._chunk + 1, 0
+        self._file = self._path().open("ab")
+
+    def _path(self) -> Path:
+        return self._folder / f"chunk-{self._chunk:05d}.jsonl"
+
+    def _upload(self) -> None:
+        """On a file:// store the chunk lies in the store already and this does nothing."""
+        if self._file is not None:
+            self._store.put_file(f"{self._prefix}/{self._path().name}", self._path())
+        self._uploaded_at_s = time.monotonic()
+
+
+def mark_sent(store: KeyValueStore, journal: str, num_entries: int) -> None:
+    store.put_bytes(f"{journal}/{SENT}", json.dumps({"num_entries": num_entries}).encode())
+
+
+def num_sent(store: KeyValueStore, journal: str) -> int:
+    try:
+        return int(json.loads(store.get_bytes(f"{journal}/{SENT}")[0])["num_entries"])
+    except (ArtifactNotFoundError, ValueError, KeyError):
+        return 0
+
+
+def read_journal(store: KeyValueStore, journal: str) -> Iterator[JournalEntry]:
+    """Entries in order. The last line of a chunk may be half-written if the process was killed: it was never logged."""
+    for chunk in sorted(o.key for o in store.list(f"{journal}/chunk-")):
+        lines = store.get_bytes(chunk)[0].splitlines()
+        for index, line in enumerate(lines):
+            try:
+                yield JournalEntry.from_json(line)
+            except ValidationError:
+                if index != len(lines) - 1:
+                    raise
+
+
+def metrics_entry(metrics: Mapping[str, float], step: int, time_ms: int) -> JournalEntry:
+    values = {name: metric_text(value) for name, value in metrics.items()}
+    return JournalEntry(kind="metrics", time_ms=time_ms, step=step, values=values)

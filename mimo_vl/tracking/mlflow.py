@@ -1,0 +1,143 @@
+"""How a stage attempt is tracked: every call goes to the journal on disk at once and to the server in the background.
+
+A server that is away costs nothing but a warning: the sender tries again with growing pauses, finish() waits a bounded
+time, and what is left is sent by `replay_journals`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from itertools import islice
+
+from mimo_vl.errors import MimoError
+from mimo_vl.tracking.delivery import deliver_what_is_accepted
+from mimo_vl.tracking.journal import JournalEntry, JournalWriter, metrics_entry
+from mimo_vl.tracking.runs import AttemptRun
+from mimo_vl.tracking.system_metrics import SystemMetricsThread
+from mimo_vl.tracking.tracker import RunStatus
+
+logger = logging.getLogger(__name__)
+
+# Entries that wait for the server; older ones are left to the replay.
+_MAX_PENDING = 20_000
+_BATCH_ENTRIES = 200
+# Collect for this long before sending, so that fast steps share a request.
+_BATCH_INTERVAL_S = 1.0
+_MAX_PAUSE_S = 30.0
+# finish() waits this many request deadlines.
+_FINISH_DEADLINES = 2.0
+
+
+class MlflowTracker:
+    """`target` None: journal only."""
+
+    def __init__(
+        self, journal: JournalWriter, target: AttemptRun | None, *, timeout_s: float, system_metrics_interval_s: float
+    ) -> None:
+        self._journal = journal
+        self._target = target
+        self._timeout_s = timeout_s
+        self._pending: deque[JournalEntry] = deque()
+        self._lock = threading.Lock()
+        self._finishing = threading.Event()
+        # Dropped from `pending`, or refused.
+        self._num_not_sent = 0
+        self._sender = threading.Thread(target=self._send_all, name="tracking", daemon=True)
+        self._system = SystemMetricsThread(self.log_metrics, interval_s=system_metrics_interval_s)
+
+    @property
+    def run_id(self) -> str:
+        return self._target.run_id if self._target else ""
+
+    @property
+    def ids(self) -> Mapping[str, str]:
+        return self._target.ids if self._target else {}
+
+    def start(self, run_name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+        self._log(JournalEntry(kind="start", time_ms=_now_ms(), name=run_name, values=dict(params), tags=dict(tags)))
+        if self._target is not None:
+            self._sender.start()
+        self._system.start()
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        if metrics:
+            self._log(metrics_entry(metrics, step, _now_ms()))
+
+    def log_input(self, name: str, uri: str, digest: str) -> None:
+        self._log(JournalEntry(kind="input", time_ms=_now_ms(), name=name, values={"uri": uri, "digest": digest}))
+
+    def register_model(self, name: str, uri: str, digest: str, alias: str) -> None:
+        values = {"uri": uri, "digest": digest, "alias": alias}
+        self._log(JournalEntry(kind="model", time_ms=_now_ms(), name=name, values=values))
+
+    def flush(self) -> None:
+        self._journal.flush()
+
+    def finish(self, status: RunStatus) -> None:
+        self._system.stop()
+        self._log(JournalEntry(kind="finish", time_ms=_now_ms(), name=status))
+        self._finishing.set()
+        if self._sender.is_alive():
+            self._sender.join(timeout=_FINISH_DEADLINES * self._timeout_s)
+        with self._lock:
+            num_left = len(self._pending) + self._num_not_sent
+        is_sent = self._target is not None and num_left == 0 and not self._sender.is_alive()
+        if self._target is not None and not is_sent:
+            logger.warning("tracking server misses %d entries; they stay in the journal for a replay", num_left)
+        self._journal.close(is_sent=is_sent)
+
+    def _log(self, entry: JournalEntry) -> None:
+        self._journal.append(entry)
+        if self._target is None:
+            return
+        with self._lock:
+            self._pending.append(entry)
+            if len(self._pending) > _MAX_PENDING:
+                self._pending.popleft()
+                self._num_not_sent += 1
+
+    def _send_all(self) -> None:
+        """Body of the sender thread: until finish() was called and either all is sent or the server stays away."""
+        pause_s, is_away = _BATCH_INTERVAL_S, False
+        while True:
+            is_finishing = self._finishing.wait(pause_s)
+            with self._lock:
+                batch = list(islice(self._pending, _BATCH_ENTRIES))
+            if not batch:
+                if is_finishing:
+                    return
+                continue
+            is_sent = self._try_to_send(batch, was_away=is_away)
+            if is_sent:
+                pause_s, is_away = _BATCH_INTERVAL_S, False
+            elif is_finishing:
+                return
+            else:
+                pause_s, is_away = min(2 * pause_s, _MAX_PAUSE_S), True
+
+    def _try_to_send(self, batch: list[JournalEntry], *, was_away: bool) -> bool:
+        assert self._target is not None
+        try:
+            num_refused = deliver_what_is_accepted(self._target, batch)
+        # The store may be away as well as the server; both are met again at the next try.
+        except MimoError as error:
+            if not was_away:
+                logger.warning("tracking server is away, training goes on and metrics are kept: %s", error)
+            return False
+        if was_away:
+            logger.info("tracking server is back")
+        with self._lock:
+            self._num_not_sent += num_refused
+            for entry in batch:
+                # Overflow may have removed the oldest meanwhile.
+                if self._pending and self._pending[0] is entry:
+                    self._pending.popleft()
+        return True
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,27 @@
+"""How a model version names its bytes: `mimo-store://<run>/<stage>/attempt-<n>/...` for a store that is a folder.
+
+MLflow's server refuses local paths as sources (they would let it read its own disk) and takes any other scheme as is;
+s3:// stays s3://.
+"""
+
+from __future__ import annotations
+
+from mimo_vl.errors import InputError
+from mimo_vl.tracking.tracker import KeyValueStore
+
+SCHEME = "mimo-store://"
+
+
+def model_source(store: KeyValueStore, uri: str) -> str:
+    """Raises InputError if a file:// URI lies outside the runs of the store."""
+    if not uri.startswith("file:"):
+        return uri
+    root = store.uri("runs") + "/"
+    if not uri.startswith(root):
+        raise InputError(f"model {uri} cannot be registered: it is not below {root}")
+    return SCHEME + uri.removeprefix(root)
+
+
+def resolve_source(store: KeyValueStore, source: str) -> str:
+    """The inverse: URI of the model's folder."""
+    return store.uri("runs/" + source.removeprefix(SCHEME)) if source.startswith(SCHEME) else source

@@ -1,0 +1,49 @@
+"""How busy the machine is while a stage runs: CPU, memory, disk; sampled in the background."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+
+import psutil
+
+from mimo_vl.observability import metrics
+from mimo_vl.observability.memory import tree_pss_bytes
+
+
+def sample_system() -> dict[str, float]:
+    """CPU use is the average since the last call in this process."""
+    memory = psutil.virtual_memory()
+    return {
+        metrics.SYSTEM_CPU_PERCENT.name: psutil.cpu_percent(interval=None),
+        metrics.SYSTEM_MEMORY_PERCENT.name: memory.percent,
+        metrics.SYSTEM_MEMORY_BYTES.name: float(memory.total - memory.available),
+        metrics.PROCESS_PSS_BYTES.name: float(tree_pss_bytes(os.getpid())),
+    }
+
+
+class SystemMetricsThread:
+    """Calls `log(values, sample index)` every `interval_s`; 0 = never."""
+
+    def __init__(self, log: Callable[[Mapping[str, float], int], None], *, interval_s: float) -> None:
+        self._log = log
+        self._interval_s = interval_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="system-metrics", daemon=True)
+
+    def start(self) -> None:
+        if self._interval_s > 0:
+            sample_system()
+            self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5.0)
+
+    def _run(self) -> None:
+        step = 0
+        while not self._stop.wait(self._interval_s):
+            self._log(sample_system(), step)
+            step += 1
