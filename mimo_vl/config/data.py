@@ -1,17 +1,9 @@
-"""Where data come from, how much of each, and how rows are packed. The mixture per stage is in training.py."""
+"""Where data come from and how much of each. Mixtures and row sizes per stage are in training.py."""
 
 from __future__ import annotations
 
-from mimo_vl.config.fields import config
+from mimo_vl.config.fields import config, unhashed
 from mimo_vl.vocabulary import DataType, RlFamily
-
-
-@config
-class PackingConfig:
-    capacity_tokens: int
-    """Text + visual tokens per row: the sequence length of the stage."""
-    capacity_patches: int
-    """Vision patches per row; the second resource."""
 
 
 @config
@@ -29,12 +21,11 @@ class TinySynthesisConfig:
     preference_queries: int = 256
     shard_size: int = 1024
     """Samples per shard."""
-    image_side_px: int = 112
 
 
 @config
 class DataConfig:
     synthesis: TinySynthesisConfig | None = None
     """Set in profiles that make their own data; None when curated datasets come as spec.inputs."""
-    num_workers: int = 1
+    num_workers: int = unhashed(1)
     """Processes of the local executor."""

@@ -85,7 +85,7 @@ def make_shard(workshop: Workshop, task: ShardTask) -> ShardMarker:
         tally.kept += 1
     if tally.kept < task.size:
         raise InputError(
-            f"dataset {recipe.name}: {tally.kept} distinct records, wanted {task.size} (dropped {dict(tally.dropped)}); "
+            f"dataset {recipe.name}: {tally.kept} distinct records, wanted {task.size} ({dict(tally.dropped)}); "
             "lower the number of samples in data.synthesis"
         )
     return writer.close(tally)

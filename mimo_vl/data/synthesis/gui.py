@@ -1,7 +1,7 @@
 """GUI: one action of the unified 12-action space (report 2.2.5) for an instruction on a drawn screen.
 
 A screen of 112 x 112 px: two coloured buttons of 56 x 28 px, each with a handwritten digit, and a white text field,
-all on the 28 px lattice. Actions with a point aim at the middle of a button or of the field; the others need the words alone.
+all on the 28 px lattice. Actions with a point aim at the middle of an element; the others need the words alone.
 Scrolling names the direction of the finger, as the report does.
 """
 

@@ -142,7 +142,7 @@ class Studio:
         key = (digit.digest, side)
         if key not in self._stamps:
             grown = Image.fromarray(digit.pixels).resize((side, side), Image.Resampling.BICUBIC)
-            self._stamps[key] = np.asarray(grown, dtype=np.float32) / 255
+            self._stamps[key] = (np.asarray(grown, dtype=np.float32) / 255).astype(np.float32)
         return self._stamps[key]
 
 
