@@ -1,0 +1,166 @@
+"""The S3 store against a real server process on loopback: the same contract as file://, artifacts, and failures."""
+
+from __future__ import annotations
+
+import http.server
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import urllib3
+from minio import Minio
+
+from mimo_vl.config.storage import StorageConfig
+from mimo_vl.errors import DigestMismatchError, InputError, StorageError
+from mimo_vl.storage import ArtifactStore, store_for_uri
+from mimo_vl.storage.artifacts import materialise, publish_directory
+from mimo_vl.storage.checkpoints import complete_checkpoint, complete_steps, download_newest, upload_checkpoint
+from tests.unit.storage.store_contract import StoreContract
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
+
+KEY, SECRET = "test-access", "test-secret"
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    port = _free_port()
+    log = (tmp_path_factory.mktemp("s3") / "server.log").open("wb")
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=log, stderr=log)
+    deadline_s = time.monotonic() + 60
+    while True:
+        try:
+            urllib3.request("GET", f"http://127.0.0.1:{port}/moto-api/", timeout=1.0, retries=False)
+            break
+        except urllib3.exceptions.HTTPError:
+            assert process.poll() is None, "S3 server ended"
+            assert time.monotonic() < deadline_s, "S3 server did not start"
+            time.sleep(0.2)
+    yield f"127.0.0.1:{port}"
+    process.terminate()
+    process.wait()
+    log.close()
+
+
+@pytest.fixture
+def config(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> StorageConfig:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    return StorageConfig(kind="s3", endpoint=endpoint, secure=False, timeout_s=10.0)
+
+
+@pytest.fixture
+def store(config: StorageConfig) -> ArtifactStore:
+    client = Minio(endpoint=config.endpoint, access_key=KEY, secret_key=SECRET, secure=False, region="us-east-1")
+    if client.bucket_exists(bucket_name="artifacts"):
+        for item in client.list_objects(bucket_name="artifacts", recursive=True):
+            client.remove_object(bucket_name="artifacts", object_name=item.object_name)
+    else:
+        client.make_bucket(bucket_name="artifacts")
+    return store_for_uri("s3://artifacts/team", config)
+
+
+class TestS3Store(StoreContract):
+    pass
+
+
+def test_an_artifact_is_downloaded_once_and_verified(store: ArtifactStore, tmp_path: Path) -> None:
+    (tmp_path / "made" / "model").mkdir(parents=True)
+    (tmp_path / "made" / "model" / "weights").write_bytes(b"weights")
+    manifest = publish_directory(
+        store, "runs/a", tmp_path / "made", stage="base", attempt=1, run_id="r", stage_key="sha256:k"
+    )
+    cache = tmp_path / "cache"
+    folder = materialise(store, "runs/a", cache, manifest.content_digest)
+    assert (folder / "model" / "weights").read_bytes() == b"weights"
+    store.delete("runs/a/output/model/weights")
+    assert materialise(store, "runs/a", cache, manifest.content_digest) == folder
+    with pytest.raises(InputError, match="model/weights is missing"):
+        materialise(store, "runs/a", tmp_path / "cache2", manifest.content_digest)
+    store.put_bytes("runs/a/output/model/weights", b"WEIGHTS")
+    with pytest.raises(DigestMismatchError, match="model/weights has sha256"):
+        materialise(store, "runs/a", tmp_path / "cache3", manifest.content_digest)
+
+
+def test_a_checkpoint_is_uploaded_and_found_again(store: ArtifactStore, tmp_path: Path) -> None:
+    (tmp_path / "step-4").mkdir()
+    (tmp_path / "step-4" / "state").write_bytes(b"s")
+    complete_checkpoint(tmp_path / "step-4", step=4, stage_key="k")
+    upload_checkpoint(store, "a", tmp_path / "step-4")
+    # A store rooted at the prefix itself, as MIMO_RESUME_FROM gives it.
+    assert complete_steps(store, "a/checkpoints") == [4]
+    download_newest(store, "a/checkpoints", tmp_path / "got")
+    assert (tmp_path / "got" / "step-4" / "complete.json").is_file()
+
+
+def test_a_prefix_of_the_store_is_a_store(store: ArtifactStore, config: StorageConfig) -> None:
+    store.put_bytes("a/checkpoints/step-1/complete.json", b"{}")
+    inner = store_for_uri(store.uri("a/checkpoints"), config)
+    assert complete_steps(inner, "") == [1]
+    assert inner.uri("step-1") == "s3://artifacts/team/a/checkpoints/step-1"
+
+
+def test_a_missing_bucket_is_told(config: StorageConfig) -> None:
+    with pytest.raises(StorageError, match="NoSuchBucket"):
+        store_for_uri("s3://nowhere/x", config).put_bytes("a", b"x")
+
+
+def test_a_store_that_stays_down_is_retryable_and_tells_no_credential(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    config = StorageConfig(kind="s3", endpoint=f"127.0.0.1:{_free_port()}", secure=False, timeout_s=1.0)
+    store = store_for_uri("s3://artifacts/x", config)
+    for call in (lambda: store.put_bytes("k", b"x", if_none_match=True), lambda: store.get_bytes("k")):
+        with pytest.raises(StorageError, match="cannot be reached") as caught:
+            call()
+        assert caught.value.exit_code == 1
+        assert "X-Amz" not in str(caught.value)
+        assert KEY not in str(caught.value)
+
+
+def test_conditional_writes_send_the_headers_of_the_standard(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, str | None]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            seen.append({name: self.headers[name] for name in ("If-None-Match", "If-Match")})
+            self.send_response(200)
+            self.send_header("ETag", '"abc"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    config = StorageConfig(kind="s3", endpoint=f"127.0.0.1:{server.server_port}", secure=False)
+    store = store_for_uri("s3://artifacts/x", config)
+    etag = store.put_bytes("k", b"1", if_none_match=True)
+    store.put_bytes("k", b"2", if_match=etag)
+    store.put_bytes("k", b"3")
+    server.shutdown()
+    server.server_close()
+    assert seen == [
+        {"If-None-Match": "*", "If-Match": None},
+        {"If-None-Match": None, "If-Match": '"abc"'},
+        {"If-None-Match": None, "If-Match": None},
+    ]
