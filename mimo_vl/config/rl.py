@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mimo_vl.config.fields import config
+from mimo_vl.config.fields import config, unhashed
 from mimo_vl.config.training import CheckpointConfig, OptimizerConfig
 from mimo_vl.vocabulary import RlFamily
 
@@ -64,6 +64,10 @@ class RlConfig:
     """Packed rows that a trainer worker cuts its share of an update into; more rows need less memory."""
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
+    call_timeout_s: float = unhashed(1800.0)
+    """Deadline of one call to a rollout or trainer process; also of their start."""
+    object_store_bytes: int = unhashed(200 * 1024 * 1024)
+    """Shared memory of the local Ray: a few versions of the weights. A cluster sets its own."""
     log_rollouts: int = 4
     """Groups per step written to the rollout log."""
 

@@ -1,0 +1,155 @@
+"""The Ray Train worker that trains the policy on command, and all workers together as the driver's TrainerLink."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray import train
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from mimo_vl.errors import MimoError, RetryableError
+from mimo_vl.rl.actors.cluster import ACTOR_CPUS, get_within
+from mimo_vl.rl.actors.exchange import Command, Exchange, Reply
+from mimo_vl.rl.actors.rollout import RayEngines
+from mimo_vl.rl.update_metrics import UpdateMetrics
+from mimo_vl.rl.worker_settings import WorkerSettings
+from mimo_vl.schema.rollout import ScoredGroup
+
+if TYPE_CHECKING:
+    from mimo_vl.rl.trainer_worker import TrainerWorker
+
+# How long one wait on the mailbox lasts before the other side's health is looked at.
+_POLL_S = 5.0
+
+
+def train_loop(settings: dict[str, Any]) -> None:
+    """Runs in every Ray Train worker: build, then obey commands until `stop`. Only rank 0 answers.
+
+    Our own errors travel as replies, since the driver turns them into its exit code; others end the worker group.
+    """
+    rank = train.get_context().get_world_rank()
+    exchange = settings["exchange"]
+    worker, failure = _build(settings)
+    for number in itertools.count(1):
+        command = None
+        while command is None:
+            command = ray.get(exchange.command.remote(number, _POLL_S))
+        reply = Reply(error=failure) if worker is None else _reply(worker, command)
+        if rank == 0:
+            ray.get(exchange.answer.remote(number, reply))
+        if command.kind == "stop" or reply.error is not None:
+            return
+
+
+def _build(settings: dict[str, Any]) -> tuple[TrainerWorker | None, Exception | None]:
+    from mimo_vl.rl.trainer_worker import build_trainer_worker
+
+    context = train.get_context()
+    ranks = (context.get_world_rank(), context.get_world_size(), context.get_local_rank())
+    try:
+        return build_trainer_worker(settings["worker"], settings["resume"], *ranks), None
+    except MimoError as error:
+        return None, error
+
+
+def _reply(worker: TrainerWorker, command: Command) -> Reply:
+    try:
+        return Reply(value=_obey(worker, command))
+    except MimoError as error:
+        return Reply(error=error)
+
+
+def _obey(worker: TrainerWorker, command: Command) -> object:
+    if command.kind == "update":
+        return worker.update(command.groups, command.step)
+    if command.kind == "weights":
+        update = worker.weights()
+        # In a list, the reference itself arrives instead of the bytes behind it.
+        return update.version, [ray.put(update)]
+    if command.kind == "save":
+        worker.save(Path(command.directory))
+    elif command.kind == "export":
+        worker.export(Path(command.directory))
+    return None
+
+
+class RayTrainerLink:
+    """Ray Train blocks while it runs, so it has a thread of its own; the driver talks to the workers by mailbox."""
+
+    def __init__(
+        self, settings: WorkerSettings, engines: RayEngines, *, resume: tuple[Path, int] | None, timeout_s: float
+    ) -> None:
+        """`resume`: the policy's checkpoint folder (verified) and its version."""
+        self._engines = engines
+        self._timeout_s = timeout_s
+        self._exchange = ray.remote(num_cpus=ACTOR_CPUS)(Exchange).remote()
+        self._failure: Exception | None = None
+        loop_settings = {"exchange": self._exchange, "worker": settings, "resume": resume}
+        self._thread = threading.Thread(target=self._fit, args=(loop_settings, settings), name="ray-train", daemon=True)
+        self._thread.start()
+
+    def update(self, step: int, groups: tuple[ScoredGroup, ...]) -> UpdateMetrics:
+        metrics = self._call(Command(kind="update", step=step, groups=groups))
+        assert isinstance(metrics, UpdateMetrics)
+        return metrics
+
+    def push_weights(self) -> int:
+        version, (reference,) = self._call(Command(kind="weights"))
+        versions = self._engines.load_weights(reference)
+        assert versions == [version] * len(versions)
+        return int(version)
+
+    def save(self, directory: Path) -> None:
+        self._call(Command(kind="save", directory=str(directory)))
+
+    def export(self, directory: Path) -> None:
+        """Write the policy as a Hugging Face folder with its tokenizer files."""
+        self._call(Command(kind="export", directory=str(directory)))
+
+    def stop(self) -> None:
+        """End the workers and wait for them."""
+        if self._thread.is_alive():
+            self._call(Command(kind="stop"))
+            self._thread.join(self._timeout_s)
+
+    def _call(self, command: Command) -> Any:
+        number = get_within(self._exchange.send.remote(command), self._timeout_s, "trainer mailbox")
+        deadline = time.monotonic() + self._timeout_s
+        while time.monotonic() < deadline:
+            reply = get_within(self._exchange.reply.remote(number, _POLL_S), self._timeout_s, "trainer mailbox")
+            if reply is not None:
+                if reply.error is not None:
+                    raise reply.error
+                return reply.value
+            if not self._thread.is_alive():
+                raise RetryableError(f"the trainer workers ended during `{command.kind}`: {self._failure}")
+        raise RetryableError(f"`{command.kind}`: no answer of the trainer within {self._timeout_s:.0f} s")
+
+    def _fit(self, loop_settings: dict[str, Any], settings: WorkerSettings) -> None:
+        trainer = TorchTrainer(
+            train_loop,
+            train_loop_config=loop_settings,
+            torch_config=TorchConfig(backend="nccl" if settings.use_gpu else "gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=settings.rl.num_trainer_workers,
+                use_gpu=settings.use_gpu,
+                resources_per_worker={"CPU": ACTOR_CPUS},
+            ),
+            run_config=RunConfig(
+                name="morl",
+                storage_path=str(settings.scratch_dir),
+                # A crashed worker ends the attempt; the next attempt resumes all processes from the checkpoint.
+                failure_config=FailureConfig(max_failures=0),
+            ),
+        )
+        try:
+            trainer.fit()
+        # The thread must not die silently: the driver reports whatever ended the workers.
+        except Exception as error:  # noqa: BLE001
+            self._failure = error
