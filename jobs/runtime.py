@@ -11,6 +11,7 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -67,6 +68,19 @@ def run_stage(main: Main, environ: Mapping[str, str] | None = None) -> int:
         return failure.exit_code
     _finish(tracker, RunStatus.FINISHED)
     return EXIT_DONE
+
+
+def set_ray_environment() -> None:
+    """What Ray and its processes shall find; call it before ray is imported. A cluster's own values win.
+
+    Unset, RAY_AUTH_MODE would make Ray write a token into the user's home. A random token protects the loopback
+    ports of a local cluster; children inherit it.
+    """
+    if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token":
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray would kill workers when the machine, not the stage, is short of memory; limits are the container's.
+    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
 
 
 def build_context(environ: Mapping[str, str], stop: threading.Event) -> StageContext:
