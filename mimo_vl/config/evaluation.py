@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from mimo_vl.config.fields import config
+from mimo_vl.config.fields import config, unhashed
 
 
 @config
 class EvaluationConfig:
+    tasks: tuple[str, ...] = ()
+    """Ids of the tasks to run; empty = the whole suite."""
     max_new_tokens: int = 32768
     batch_size: int = 32
     sampled_temperature: float = 1.0
@@ -16,3 +18,5 @@ class EvaluationConfig:
     bootstrap_draws: int = 2000
     num_pictures: int = 12
     """Predictions drawn in report.html."""
+    num_workers: int = unhashed(1)
+    """Processes that share the models' tasks; results do not depend on it."""

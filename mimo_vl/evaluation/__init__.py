@@ -8,6 +8,9 @@ score.py              responses -> scored items -> one number per family
 statistics.py         intervals, paired differences, bootstrap, Holm
 compare.py            base, SFT and RL side by side; the mean reward
 models.py suite.py    load checkpoints; run the suite on worker processes
-pictures.py charts.py drawn predictions; curves as inline SVG
-summary.py report.py  summary.json; report.html
+evaluate.py           the whole of stage `evaluate`
+gallery.py pictures.py charts.py   which predictions are drawn, and how; curves as inline SVG
+collect.py summary.py report.py    what a run left behind; summary.json; report.html
+claims.py             what the demo must have learned
+chat.py               one question to a model
 """

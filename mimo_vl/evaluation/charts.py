@@ -40,8 +40,10 @@ class Curve:
     values: Sequence[float]
 
 
-def curve_chart(curves: Sequence[Curve], *, y_label: str, size_inches: tuple[float, float] = (4.2, 2.4)) -> str:
-    """Raw values faint, their running mean (a tenth of the steps) strong; an empty string without values."""
+def curve_chart(
+    curves: Sequence[Curve], *, y_label: str, key: str, size_inches: tuple[float, float] = (4.2, 2.4)
+) -> str:
+    """Values faint, their running mean (a tenth of the steps) strong; empty without values. `key`: unique per page."""
     drawn = [curve for curve in curves if len(curve.values) > 0]
     if not drawn:
         return ""
@@ -57,7 +59,7 @@ def curve_chart(curves: Sequence[Curve], *, y_label: str, size_inches: tuple[flo
         axes.set_ylabel(y_label)
         if len(drawn) > 1:
             axes.legend(fontsize=8, ncols=2)
-        return _to_svg(figure, key=y_label + "".join(c.name for c in drawn))
+        return _to_svg(figure, key=key)
 
 
 def interval_chart(rows: Sequence[tuple[str, Mapping[str, tuple[float, float, float]]]]) -> str:

@@ -18,7 +18,7 @@ from mimo_vl.schema.evaluation import FamilyComparison, ItemResult, MeanReward
 
 # Results of one model: by family, in item order.
 FamilyResults = Mapping[str, Sequence[ItemResult]]
-SFT, RL = "sft", "rl"
+BASE, SFT, RL = "base", "sft", "rl"
 # Holm tests this claim per family: RL is worse than SFT by more than three points.
 REGRESSION_MARGIN = -0.03
 

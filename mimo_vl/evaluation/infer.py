@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mimo_vl.data.record import Record
+from mimo_vl.errors import InterruptedAfterSaveError
 from mimo_vl.evaluation.response_log import Response, ResponseLog, response_key
 from mimo_vl.evaluation.task import Decoding, Method, TaskSpec
 from mimo_vl.processing.packed_row import EncodedSample
@@ -61,14 +62,27 @@ class InferPlan:
     seed: int
 
 
-def infer(model: ModelUnderTest, plan: InferPlan, items: Sequence[Record], log: ResponseLog) -> list[Response]:
+def infer(
+    model: ModelUnderTest,
+    plan: InferPlan,
+    items: Sequence[Record],
+    log: ResponseLog,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> list[Response]:
     """`plan.decoding.num_samples` responses per item, in item order, then by sample index.
 
     Batches are fixed slices of `items`. A batch with an unanswered item is generated whole, so that no result depends
     on where an earlier run stopped; answers that the log has are kept as they are.
+
+    Raises:
+        InterruptedAfterSaveError: `should_stop` turned true between two batches.
     """
     responses: list[Response] = []
     for start in range(0, len(items), plan.batch_size):
+        if should_stop():
+            raise InterruptedAfterSaveError(
+                f"{plan.task.id}: stopped at item {start} of {len(items)}; answers are kept"
+            )
         batch = items[start : start + plan.batch_size]
         keys = _keys(model, plan, batch)
         fresh: list[Response] = []

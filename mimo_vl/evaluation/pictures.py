@@ -1,4 +1,4 @@
-"""Draw a prediction into its picture: the true box in green, the predicted box or point in orange."""
+"""Draw a prediction into its picture: what is true in green, what was predicted in orange."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from PIL import Image, ImageDraw
 from mimo_vl.answers.geometry import Box, Point
 from mimo_vl.answers.shapes import extract_shapes
 from mimo_vl.evaluation.scorers.actions import predicted_action, target_box
-from mimo_vl.evaluation.scorers.spatial import scale_to_stored, true_box
+from mimo_vl.evaluation.scorers.spatial import scale_to_stored
 from mimo_vl.evaluation.task import EvalItem
 
 TRUE_COLOUR, PREDICTED_COLOUR = (44, 156, 105), (226, 98, 43)
 # Small pictures are enlarged to about this side, by a whole factor so that pixels stay sharp.
 SHOWN_SIDE_PX = 336
+# A filmstrip is read from left to right: its frames may be smaller.
+SHOWN_FRAME_PX = 84
+_BAR_PX = 7
+
+Span = tuple[float, float]
 
 
 def draw_prediction(item: EvalItem, image_bytes: bytes, response: str) -> bytes:
@@ -25,7 +30,7 @@ def draw_prediction(item: EvalItem, image_bytes: bytes, response: str) -> bytes:
     zoom = max(1, round(SHOWN_SIDE_PX / max(image.size)))
     image = image.resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST)
     pencil = ImageDraw.Draw(image)
-    for box in _true_shapes(item):
+    for box in _true_boxes(item):
         _draw_box(pencil, box.scaled(zoom, zoom), TRUE_COLOUR)
     for shape in _predicted_shapes(item, response):
         if isinstance(shape, Box):
@@ -35,33 +40,30 @@ def draw_prediction(item: EvalItem, image_bytes: bytes, response: str) -> bytes:
     return _to_png(image)
 
 
-def draw_filmstrip(frames: Sequence[Image.Image], seconds: Sequence[float], spans: _Spans) -> bytes:
-    """Frames side by side; under them the true span in green and the predicted one in orange."""
-    zoom = max(1, round(SHOWN_SIDE_PX / 3 / max(frames[0].size)))
+def draw_filmstrip(
+    frames: Sequence[Image.Image], duration_s: float, *, true: Span | None, predicted: Span | None
+) -> bytes:
+    """Frames side by side; below them a bar from start to end for the true span, and one for the predicted span."""
+    zoom = max(1, round(SHOWN_FRAME_PX / max(frames[0].size)))
     width, height = frames[0].width * zoom, frames[0].height * zoom
-    strip = Image.new("RGB", (width * len(frames), height + 18), "white")
+    strip = Image.new("RGB", (width * len(frames), height + 2 * _BAR_PX + 6), "white")
     for i, frame in enumerate(frames):
-        strip.paste(frame.convert("RGB").resize((width, height), Image.Resampling.NEAREST), (i * width, 0))
+        strip.paste(frame.resize((width, height), Image.Resampling.NEAREST), (i * width, 0))
     pencil = ImageDraw.Draw(strip)
-    end_s = seconds[-1] + (seconds[-1] - seconds[0]) / max(1, len(seconds) - 1)
-    per_second = strip.width / max(end_s, 1e-6)
-    for span, colour, top in zip(spans, (TRUE_COLOUR, PREDICTED_COLOUR), (height + 2, height + 10), strict=True):
-        if span is not None:
-            left, right = (min(max(v * per_second, 0), strip.width - 1) for v in span)
-            pencil.rectangle((left, top, max(right, left + 2), top + 6), fill=colour)
+    for row, (span, colour) in enumerate(((true, TRUE_COLOUR), (predicted, PREDICTED_COLOUR))):
+        if span is None:
+            continue
+        left, right = (min(max(v / duration_s, 0.0), 1.0) * (strip.width - 1) for v in span)
+        top = height + 3 + row * (_BAR_PX + 2)
+        pencil.rectangle((left, top, max(right, left + 2), top + _BAR_PX), fill=colour)
     return _to_png(strip)
 
 
-_Spans = tuple[tuple[float, float] | None, tuple[float, float] | None]
-
-
-def _true_shapes(item: EvalItem) -> list[Box]:
-    if item.sample.family == "grounding":
-        return [true_box(item)]
+def _true_boxes(item: EvalItem) -> list[Box]:
     target = target_box(item)
     if target is not None:
         return [target]
-    return [Box(*numbers) for numbers in json.loads(item.sample.meta.get("boxes", "[]")) if len(numbers) == 4]
+    return [Box(*numbers) for numbers in json.loads(item.sample.meta.get("boxes", "[]"))]
 
 
 def _predicted_shapes(item: EvalItem, response: str) -> list[Box | Point]:
@@ -90,5 +92,5 @@ def _draw_cross(pencil: ImageDraw.ImageDraw, point: Point) -> None:
 
 def _to_png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
+    image.save(buffer, format="PNG")
     return buffer.getvalue()

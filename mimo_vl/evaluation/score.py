@@ -12,17 +12,19 @@ import numpy as np
 from mimo_vl.evaluation.response_log import Response
 from mimo_vl.evaluation.scorers import scorer_named
 from mimo_vl.evaluation.statistics import Scores, likelihood_scores, mean_estimate
-from mimo_vl.evaluation.task import EvalItem, ItemScore, Method, TaskSpec, prompt_text
+from mimo_vl.evaluation.task import EvalItem, ItemScore, Method, Scorers, TaskSpec, prompt_text
 from mimo_vl.schema.evaluation import UNSCORED, ItemResult, ItemStatus, ModelScore
 
 # The headline of every scorer; other metrics are shown beside it.
 HEADLINE = "score"
 
 
-def score_responses(task: TaskSpec, items: Sequence[EvalItem], responses: Sequence[Response]) -> list[ItemResult]:
+def score_responses(
+    task: TaskSpec, items: Sequence[EvalItem], responses: Sequence[Response], scorers: Scorers
+) -> list[ItemResult]:
     """One result per response, in order. Scoring needs no model: a log can be scored again at any time."""
     by_id = {item.sample.id: item for item in items}
-    return [_score_one(task, by_id[response.item_id], response) for response in responses]
+    return [_score_one(task, by_id[response.item_id], response, scorers) for response in responses]
 
 
 def aggregate(task: TaskSpec, results: Sequence[ItemResult], confidence: float) -> ModelScore:
@@ -71,9 +73,9 @@ def read_results(path: Path) -> list[ItemResult]:
     return [ItemResult.from_json(line) for line in path.read_bytes().splitlines()]
 
 
-def _score_one(task: TaskSpec, item: EvalItem, response: Response) -> ItemResult:
+def _score_one(task: TaskSpec, item: EvalItem, response: Response, scorers: Scorers) -> ItemResult:
     name = task.scorer if task.method is Method.LIKELIHOOD else item.sample.meta.get("scorer", task.scorer)
-    verdict = _verdict(name, item, response)
+    verdict = _verdict(name, item, response, scorers)
     return ItemResult(
         key=response.key,
         item_id=response.item_id,
@@ -90,12 +92,12 @@ def _score_one(task: TaskSpec, item: EvalItem, response: Response) -> ItemResult
     )
 
 
-def _verdict(scorer: str, item: EvalItem, response: Response) -> ItemScore:
+def _verdict(scorer: str, item: EvalItem, response: Response, scorers: Scorers) -> ItemScore:
     if response.error:
         return ItemScore(status=ItemStatus.GENERATION_ERROR)
     if response.nats is not None:
         return ItemScore(metrics={HEADLINE: math.exp(-response.nats / response.num_tokens), "nats": response.nats})
-    return scorer_named(scorer)(item, response.text)
+    return scorer_named(scorers, scorer)(item, response.text)
 
 
 def _secondary(task: TaskSpec, scored: Sequence[ItemResult]) -> Mapping[str, float]:

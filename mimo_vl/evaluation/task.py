@@ -30,6 +30,14 @@ GREEDY = Decoding()
 
 
 @dataclass(frozen=True, kw_only=True)
+class InferPass:
+    """One way to ask the whole suite; its results go to `folder`/<model>/<family>.jsonl."""
+
+    folder: str
+    decoding: Decoding
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskSpec:
     """One line of a results table. An item's meta["scorer"] wins over `scorer`. Raise `version` with any change."""
 
@@ -74,6 +82,7 @@ class ItemScore:
 
 
 Scorer = Callable[[EvalItem, str], ItemScore]
+Scorers = Mapping[str, Scorer]
 
 
 def prompt_text(sample: Sample) -> str:

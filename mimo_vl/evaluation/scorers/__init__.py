@@ -9,6 +9,6 @@ actions.py      one step of a GUI agent
 verdict.py      a failed extraction as a score of 0
 """
 
-from mimo_vl.evaluation.scorers.registry import scorer_named
+from mimo_vl.evaluation.scorers.registry import build_scorers, scorer_named
 
-__all__ = ["scorer_named"]
+__all__ = ["build_scorers", "scorer_named"]

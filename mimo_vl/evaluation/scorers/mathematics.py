@@ -1,17 +1,30 @@
-"""Is a mathematical answer equal to the reference: cheap exact checks, symbols only where those leave it open."""
+"""Is a mathematical answer equal to the reference."""
 
 from __future__ import annotations
 
-from mimo_vl.answers.extraction import extract_boxed
-from mimo_vl.answers.mathematics import MathVerdict, judge_cheaply
+from mimo_vl.answers.extraction import extract_final
+from mimo_vl.answers.mathematics import MathVerdict
 from mimo_vl.evaluation.scorers.verdict import failed
 from mimo_vl.evaluation.task import EvalItem, ItemScore
+from mimo_vl.rewards.verdict import MathJudge
+from mimo_vl.schema.evaluation import ItemStatus
 
 
-def score_math(item: EvalItem, response: str) -> ItemScore:
-    """1 if the last box equals the reference."""
-    answer = extract_boxed(response)
+def score_math(judge: MathJudge, item: EvalItem, response: str) -> ItemScore:
+    """1 if the final answer equals the reference; an answer that cannot be decided in time is a format error.
+
+    Raises:
+        ValueError: the reference itself cannot be read.
+    """
+    answer = extract_final(response)
     if answer.value is None:
         return failed(answer)
-    verdict = judge_cheaply(item.reference, answer.value)
-    return ItemScore(metrics={"score": float(verdict is MathVerdict.CORRECT)}, parsed=answer.value)
+    verdict = judge.judge(item.reference, answer.value)
+    if verdict is MathVerdict.UNPARSABLE_GOLD:
+        raise ValueError(f"item {item.sample.id}: reference {item.reference!r} cannot be read as an answer")
+    is_readable = verdict in (MathVerdict.CORRECT, MathVerdict.WRONG)
+    return ItemScore(
+        metrics={"score": float(verdict is MathVerdict.CORRECT)},
+        parsed=answer.value if is_readable else f"{answer.value[:60]}: {verdict}",
+        status=ItemStatus.OK if is_readable else ItemStatus.FORMAT_ERROR,
+    )

@@ -7,10 +7,10 @@ import json
 import pytest
 
 from mimo_vl.errors import InputError
-from mimo_vl.evaluation.scorers import scorer_named
-from mimo_vl.evaluation.scorers.registry import SCORERS
+from mimo_vl.evaluation.scorers import build_scorers, scorer_named
 from mimo_vl.schema.evaluation import ItemStatus
 from tests.fakes.items import eval_item
+from tests.fakes.math_judge import CheapJudge
 
 
 def _box_answer(*numbers: float) -> str:
@@ -22,13 +22,14 @@ def _point_answer(x: float, y: float) -> str:
 
 
 def _score(scorer: str, reference: str, response: str, **item: object) -> float:
-    return scorer_named(scorer)(eval_item(reference, **item), response).metrics["score"]  # type: ignore[arg-type]
+    return SCORERS[scorer](eval_item(reference, **item), response).metrics["score"]  # type: ignore[arg-type]
 
 
 def _status(scorer: str, reference: str, response: str, **item: object) -> ItemStatus:
-    return scorer_named(scorer)(eval_item(reference, **item), response).status  # type: ignore[arg-type]
+    return SCORERS[scorer](eval_item(reference, **item), response).status  # type: ignore[arg-type]
 
 
+SCORERS = build_scorers(CheapJudge())
 SQUARE = {"size": (100, 100)}
 
 
@@ -69,7 +70,7 @@ class TestBox:
         assert _score("grounding_box", "[10, 10, 30, 30]", response, **SQUARE) == 1.0
 
     def test_zero_area_boxes_do_not_raise(self) -> None:
-        score = scorer_named("grounding_box")(eval_item("[5, 5, 5, 5]", **SQUARE), _box_answer(5, 5, 5, 5))
+        score = SCORERS["grounding_box"](eval_item("[5, 5, 5, 5]", **SQUARE), _box_answer(5, 5, 5, 5))
         assert score.metrics["box_iou"] == 0.0
 
     def test_broken_reference_is_an_error_of_the_data_not_a_zero(self) -> None:
@@ -175,7 +176,7 @@ class TestAction:
         assert _score("gui_step", self.CLICK, self._answer(101, 99), **item) == 1.0
 
     def test_right_type_with_wrong_arguments_counts_for_the_type_alone(self) -> None:
-        score = scorer_named("gui_step")(eval_item(self.CLICK, **SQUARE), self._answer(5, 5))
+        score = SCORERS["gui_step"](eval_item(self.CLICK, **SQUARE), self._answer(5, 5))
         assert score.metrics == {"score": 0.0, "action_type": 1.0}
 
     def test_missing_field_is_a_format_error_not_an_exception(self) -> None:
@@ -206,4 +207,4 @@ def test_hostile_text_scores_zero_and_never_raises(name: str) -> None:
 
 def test_unknown_scorer_names_the_nearest() -> None:
     with pytest.raises(InputError, match="count_exact"):
-        scorer_named("count_exactly")
+        scorer_named(SCORERS, "count_exactly")

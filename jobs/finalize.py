@@ -1,0 +1,60 @@
+"""Stage `finalize`, also after a failure: send what tracking missed, write report.html and summary.json."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+
+from jobs.runtime import run_stage
+from jobs.stage_context import StageContext
+from mimo_vl.errors import InputError
+from mimo_vl.evaluation.collect import StageOutput, collect, open_output
+from mimo_vl.evaluation.report import RunFacts, render_report
+from mimo_vl.evaluation.summary import build_summary, summary_text
+from mimo_vl.storage.layout import run_prefix
+from mimo_vl.tracking import RunStatus, finish_pipeline_run, replay_journals
+from mimo_vl.vocabulary import StageName
+
+logger = logging.getLogger(__name__)
+
+
+def main(ctx: StageContext) -> Mapping[str, float]:
+    outputs = _outputs(ctx)
+    unfinished = [name for name in _started_stages(ctx) if name not in outputs]
+    material = collect(outputs)
+    summary = build_summary(material, unfinished=unfinished)
+    (ctx.out_dir / "summary.json").write_text(summary_text(summary), encoding="utf-8")
+    # Nothing that depends on when or where the run was: `mimo report` adds times to the copy in the run folder.
+    facts = RunFacts(title=f"MiMo-VL, profile {ctx.config.profile}")
+    (ctx.out_dir / "report.html").write_text(render_report(material, summary.stages, facts), encoding="utf-8")
+    _finish_tracking(ctx, RunStatus.FAILED if unfinished else RunStatus.FINISHED)
+    return {"stages": float(len(outputs)), "unfinished": float(len(unfinished))}
+
+
+def _outputs(ctx: StageContext) -> dict[str, StageOutput]:
+    """A damaged artifact is left out with a warning: the report of the others is still wanted."""
+    outputs = {}
+    for name, ref in sorted(ctx.inputs.items()):
+        try:
+            outputs[name] = open_output(ref.uri, ctx.config.storage)
+        except InputError as error:
+            logger.warning("stage %s is missing in the report: %s", name, error)
+    return outputs
+
+
+def _started_stages(ctx: StageContext) -> list[str]:
+    """Stages of this run that have claimed an attempt, this one left out."""
+    prefix = run_prefix(ctx.run_id) + "/"
+    names = {o.key.removeprefix(prefix).split("/")[0] for o in ctx.store.list(prefix) if o.key.endswith("/claim.json")}
+    return sorted(names - {str(StageName.FINALIZE)})
+
+
+def _finish_tracking(ctx: StageContext, status: RunStatus) -> None:
+    tracking, run = ctx.config.tracking, run_prefix(ctx.run_id)
+    replay_journals(tracking, uri=ctx.tracking_uri, store=ctx.store, run=run, skip_attempt=ctx.attempt_prefix)
+    finish_pipeline_run(tracking, uri=ctx.tracking_uri, store=ctx.store, run=run, status=status)
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage(main))
