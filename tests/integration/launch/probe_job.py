@@ -26,6 +26,8 @@ def main(ctx: StageContext) -> Mapping[str, float]:
     if behaviour == "bad-input" and ctx.rank == 1:
         raise InputError("sample 7 has no image; add one")
     if behaviour == "die" and ctx.rank == 1:
+        while not (ctx.checkpoint_dir.parent / "pid-0").exists():
+            time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGKILL)
     if behaviour == "out-of-memory":
         raise MemoryError("cannot allocate 8 GiB")
