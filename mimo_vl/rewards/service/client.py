@@ -69,7 +69,7 @@ class RewardClient:
         body = ScoreBatchRequest(requests=tuple(batch), expected_versions=self._expected_versions).to_json()
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(ServiceUnavailableError),
-            wait=tenacity.wait_exponential_jitter(initial=0.2, max=10.0),
+            wait=tenacity.wait_exponential(multiplier=0.2, max=10.0) + tenacity.wait_random(0.0, 0.2),
             stop=tenacity.stop_after_delay(self._deadline_s),
             reraise=True,
         )
