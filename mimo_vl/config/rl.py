@@ -19,7 +19,10 @@ class CurateRlConfig:
     min_prompts_per_family: int = 64
     """With fewer left, prompts that were never solved are kept after all, then the least easy ones."""
     answers_per_query: int = 4
-    """Preference answers sampled from the SFT model; as many come from the base model."""
+    """Preference answers sampled from the SFT model."""
+    base_answers_per_query: int = 1
+    """And from the base model: clearly worse ones, which anchor the scale of scores."""
+    max_pairs_per_query: int = 6
     heldout_pair_fraction: float = 0.25
     max_new_tokens: int = 48
     temperature: float = 1.0

@@ -18,7 +18,7 @@ def load_encoder(folder: Path, processing: ProcessingConfig) -> SampleEncoder:
 
 
 def load_engine(
-    folder: Path, encoder: SampleEncoder, *, dtype: torch.dtype = torch.float32, max_rows: int = 192
+    folder: Path, encoder: SampleEncoder, *, dtype: torch.dtype | str = torch.float32, max_rows: int = 192
 ) -> HfEngine:
     """An engine at weight version 0 that ends an answer at the end of its turn, or of the text."""
     special = encoder.tokenizer.special_ids

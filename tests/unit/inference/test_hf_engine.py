@@ -11,8 +11,7 @@ from mimo_vl.errors import WeightVersionError
 from mimo_vl.inference.hf_engine import HfEngine
 from mimo_vl.processing.packed_row import EncodedSample
 from mimo_vl.schema.rollout import Completion, SamplingParams
-
-from .conftest import STOP, NumberDecoder, build_model, image_prompt, text_prompt
+from tests.fakes.tiny_vlm import STOP, NumberDecoder, build_model, image_prompt, text_prompt
 
 pytestmark = pytest.mark.timeout(120)
 
