@@ -59,7 +59,9 @@ def main(ctx: StageContext) -> Mapping[str, float]:
         except InterruptedAfterSaveError:
             ctx.complete_checkpoint(0)
             raise
-    return headline_metrics(evaluation)
+    metrics = headline_metrics(evaluation)
+    ctx.tracker.log_metrics(metrics, step=0)
+    return metrics
 
 
 def _source(ctx: StageContext, name: str, stage: StageName) -> ModelSource:

@@ -67,7 +67,7 @@ def interval_chart(rows: Sequence[tuple[str, Mapping[str, tuple[float, float, fl
     if not rows:
         return ""
     with mpl.rc_context(_STYLE | {"axes.grid.axis": "x"}):
-        figure = Figure(figsize=(7.6, 0.7 + 0.42 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(10.2, 0.7 + 0.36 * len(rows)), layout="constrained")
         axes = figure.subplots()
         for model, offset in (("base", -0.2), ("sft", 0.0), ("rl", 0.2)):
             points = [(i + offset, row[1][model]) for i, row in enumerate(rows) if model in row[1]]
@@ -78,7 +78,7 @@ def interval_chart(rows: Sequence[tuple[str, Mapping[str, tuple[float, float, fl
                 [y for y, _ in points], [p[1] for _, p in points], [p[2] for _, p in points], colors=colour, lw=2
             )
             axes.scatter([p[0] for _, p in points], [y for y, _ in points], color=colour, s=22, label=model, zorder=3)
-        axes.set_yticks(range(len(rows)), [name.replace("_", " ") for name, _ in rows])
+        axes.set_yticks(range(len(rows)), [name for name, _ in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlim(-0.01, 1.01)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)

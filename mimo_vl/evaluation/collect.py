@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from mimo_vl.config.storage import StorageConfig
 from mimo_vl.errors import DigestMismatchError
 from mimo_vl.evaluation.charts import Curve
+from mimo_vl.observability.metrics import REWARD, REWARD_BY_FAMILY
 from mimo_vl.schema.evaluation import Evaluation, ItemResult
 from mimo_vl.schema.manifest import Manifest
 from mimo_vl.storage import store_for_uri
@@ -117,15 +118,15 @@ def _loss_curves(output: StageOutput) -> list[Curve]:
 
 
 def _reward_curves(output: StageOutput | None) -> list[Curve]:
-    """Mean reward per step, over all prompts and per family, of MORL's metrics.jsonl."""
+    """Mean reward per step, over the families and of each, of MORL's metrics.jsonl."""
     data = output.read(RL_METRICS_FILE) if output else None
     if not data:
         return []
     lines = [json.loads(line) for line in data.splitlines()]
-    names = [n for n in sorted({n for line in lines for n in line}) if n == "reward_mean" or n.startswith("reward/")]
+    families = sorted({name for line in lines for name in line if name.startswith(REWARD_BY_FAMILY.of(""))})
     curves = []
-    for name in names:
-        points = [(float(line["step"]), float(line[name])) for line in lines if line.get(name) is not None]
-        shown = "all" if name == "reward_mean" else name.removeprefix("reward/").replace("_", " ")
+    for name in (REWARD.name, *families):
+        points = [(float(line["step"]), float(line[name])) for line in lines if name in line]
+        shown = "mean of the families" if name == REWARD.name else name.rsplit("/", 1)[1].replace("_", " ")
         curves.append(Curve(name=shown, steps=[s for s, _ in points], values=[v for _, v in points]))
     return curves

@@ -13,6 +13,7 @@ from mimo_vl.evaluation.score import read_results
 from mimo_vl.evaluation.suite import Bench, Unit, run_units
 from mimo_vl.evaluation.task import Decoding, InferPass, TaskSpec
 from mimo_vl.evaluation.tasks import TINY_SUITE, task_by_id
+from mimo_vl.observability.metrics import EVALUATION_SCORE, MEAN_REWARD
 from mimo_vl.schema.evaluation import Evaluation, ItemResult
 
 GREEDY_FOLDER, SAMPLED_FOLDER = "results", "sampled"
@@ -77,19 +78,15 @@ def chosen_suite(config: EvaluationConfig) -> Sequence[TaskSpec]:
 
 
 def headline_metrics(evaluation: Evaluation) -> dict[str, float]:
-    """Flat numbers for the manifest and the tracking server."""
+    """Flat numbers for the manifest and the tracking server: one per model and family, and the mean reward."""
     metrics = {
-        f"{family.name}_{model}": score.value
+        EVALUATION_SCORE.of(f"{model}/{family.name}"): score.value
         for family in evaluation.families
         for model, score in family.models.items()
     }
     rewards = evaluation.mean_reward
-    named = {
-        "mean_reward_sft": rewards.sft,
-        "mean_reward_rl": rewards.rl,
-        "mean_reward_difference": rewards.rl_minus_sft,
-    }
-    return metrics | {name: value for name, value in named.items() if value is not None}
+    named = {SFT: rewards.sft, RL: rewards.rl, "rl_minus_sft": rewards.rl_minus_sft}
+    return metrics | {MEAN_REWARD.of(name): value for name, value in named.items() if value is not None}
 
 
 def _read(bench: Bench, units: Sequence[Unit]) -> Mapping[str, FamilyResults]:

@@ -60,7 +60,7 @@ def draw_gallery(
 
 
 def _choose(results: Mapping[str, Sequence[ItemResult]], num_pictures: int) -> list[tuple[str, int, ItemResult]]:
-    """Evenly spaced items of each family, grouped by family."""
+    """Evenly spaced items of each family (the middle of each part), grouped by family."""
     families = [f for f in DRAWN_FAMILIES if results.get(f)]
     if not families:
         return []
@@ -69,7 +69,7 @@ def _choose(results: Mapping[str, Sequence[ItemResult]], num_pictures: int) -> l
     for position, family in enumerate(families):
         scored = [r for r in results[family] if r.status not in UNSCORED and r.sample_index == 0]
         count = min(share + (position < extra), len(scored))
-        chosen.extend((family, k, scored[k * len(scored) // count]) for k in range(count))
+        chosen.extend((family, k, scored[(2 * k + 1) * len(scored) // (2 * count)]) for k in range(count))
     return chosen
 
 

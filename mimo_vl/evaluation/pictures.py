@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
 from mimo_vl.answers.geometry import Box, Point
 from mimo_vl.answers.shapes import extract_shapes
-from mimo_vl.evaluation.scorers.actions import predicted_action, target_box
+from mimo_vl.evaluation.scorers.actions import predicted_action, target_boxes
 from mimo_vl.evaluation.scorers.spatial import scale_to_stored
 from mimo_vl.evaluation.task import EvalItem
 
@@ -20,6 +19,7 @@ SHOWN_SIDE_PX = 336
 # A filmstrip is read from left to right: its frames may be smaller.
 SHOWN_FRAME_PX = 84
 _BAR_PX = 7
+_LINE_PX = 3
 
 Span = tuple[float, float]
 
@@ -30,11 +30,11 @@ def draw_prediction(item: EvalItem, image_bytes: bytes, response: str) -> bytes:
     zoom = max(1, round(SHOWN_SIDE_PX / max(image.size)))
     image = image.resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST)
     pencil = ImageDraw.Draw(image)
-    for box in _true_boxes(item):
-        _draw_box(pencil, box.scaled(zoom, zoom), TRUE_COLOUR)
+    for box in target_boxes(item):
+        _draw_box(pencil, box.scaled(zoom, zoom), TRUE_COLOUR, outset=_LINE_PX)
     for shape in _predicted_shapes(item, response):
         if isinstance(shape, Box):
-            _draw_box(pencil, shape.scaled(zoom, zoom), PREDICTED_COLOUR)
+            _draw_box(pencil, shape.scaled(zoom, zoom), PREDICTED_COLOUR, outset=0)
         else:
             _draw_cross(pencil, Point(shape.x * zoom, shape.y * zoom))
     return _to_png(image)
@@ -59,13 +59,6 @@ def draw_filmstrip(
     return _to_png(strip)
 
 
-def _true_boxes(item: EvalItem) -> list[Box]:
-    target = target_box(item)
-    if target is not None:
-        return [target]
-    return [Box(*numbers) for numbers in json.loads(item.sample.meta.get("boxes", "[]"))]
-
-
 def _predicted_shapes(item: EvalItem, response: str) -> list[Box | Point]:
     """In pixels of the stored image; nothing if the answer gives none."""
     action = predicted_action(item, response)
@@ -78,9 +71,11 @@ def _predicted_shapes(item: EvalItem, response: str) -> list[Box | Point]:
     ]
 
 
-def _draw_box(pencil: ImageDraw.ImageDraw, box: Box, colour: tuple[int, int, int]) -> None:
-    pencil.rectangle(tuple(box), outline="white", width=5)
-    pencil.rectangle(tuple(box), outline=colour, width=3)
+def _draw_box(pencil: ImageDraw.ImageDraw, box: Box, colour: tuple[int, int, int], *, outset: int) -> None:
+    """The true box lies around the predicted one, so that both are seen where they agree."""
+    x1, y1, x2, y2 = (round(v) for v in box)
+    corners = (x1 - outset, y1 - outset, max(x1, x2 - 1) + outset, max(y1, y2 - 1) + outset)
+    pencil.rectangle(corners, outline=colour, width=_LINE_PX)
 
 
 def _draw_cross(pencil: ImageDraw.ImageDraw, point: Point) -> None:

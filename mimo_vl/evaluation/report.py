@@ -14,6 +14,7 @@ from mimo_vl.evaluation.collect import RunMaterial
 from mimo_vl.schema.evaluation import Bounds, Evaluation, FamilyComparison, ModelScore, StageSummary
 
 MODEL_TITLES = {"base": "Base", "sft": "SFT", "rl": "RL"}
+_FAMILY_TITLES = {"ocr": "OCR", "qa": "Question answering", "gui": "GUI"}
 # Longer texts are cut in the report; results/*.jsonl has them whole.
 _SHOWN_CHARS = 600
 
@@ -56,7 +57,7 @@ def _template() -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters.update(
-        score=_score, interval=_interval, signed=_signed, duration=_duration, family=_spaced, shorten=_shorten
+        score=_score, interval=_interval, signed=_signed, duration=_duration, family=_family_title, shorten=_shorten
     )
     return environment.get_template("report.html.j2")
 
@@ -88,7 +89,7 @@ def _is_apart(higher: ModelScore, lower: ModelScore) -> bool:
 
 
 def _interval_rows(evaluation: Evaluation) -> list[tuple[str, dict[str, tuple[float, float, float]]]]:
-    return [(family.name, _dots(family)) for family in evaluation.families]
+    return [(_family_title(family.name), _dots(family)) for family in evaluation.families]
 
 
 def _dots(family: FamilyComparison) -> dict[str, tuple[float, float, float]]:
@@ -124,8 +125,8 @@ def _duration(seconds: float | None) -> str:
     return "–" if seconds is None else f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def _spaced(name: str) -> str:
-    return name.replace("_", " ")
+def _family_title(name: str) -> str:
+    return _FAMILY_TITLES.get(name) or name.replace("_", " ").capitalize()
 
 
 def _shorten(text: str) -> str:

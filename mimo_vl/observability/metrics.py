@@ -62,6 +62,7 @@ SCORE_REQUESTS = Metric("rewards/requests", "1", "Score requests answered, by ta
 SCORE_LATENCY = Metric("rewards/latency", "seconds", "Time from request to result")
 
 EVALUATION_SCORE = Metric("evaluation/score", "ratio", "Mean score of one model in one family, in [0, 1]")
+MEAN_REWARD = Metric("evaluation/mean_reward", "ratio", "Mean reward of one model over the verifiable families")
 
 SAMPLES_KEPT = Metric("data/samples_kept", "1", "Samples that passed every filter")
 SAMPLES_DROPPED = Metric("data/samples_dropped", "1", "Samples dropped, by reason")

@@ -19,8 +19,7 @@ def score_gui_step(item: EvalItem, response: str) -> ItemScore:
         width, height = item.sent_size or item.stored_size
         return failed(extract_action(response, width=width, height=height), "action_type")
     true = _true_action(item)
-    target = target_box(item)
-    is_match = steps_match(predicted, true, size=item.stored_size, boxes=[target] if target else [])
+    is_match = steps_match(predicted, true, size=item.stored_size, boxes=target_boxes(item))
     metrics = {"score": float(is_match), "action_type": float(types_match(predicted, true))}
     return ItemScore(metrics=metrics, parsed=_describe(predicted))
 
@@ -37,10 +36,9 @@ def predicted_action(item: EvalItem, response: str) -> Action | None:
     )
 
 
-def target_box(item: EvalItem) -> Box | None:
-    """meta["target_box"] `[x1, y1, x2, y2]` in pixels of the stored image, for steps that point at something."""
-    text = item.sample.meta.get("target_box")
-    return Box(*(float(v) for v in json.loads(text))) if text else None
+def target_boxes(item: EvalItem) -> list[Box]:
+    """meta["boxes"], in pixels of the stored image: what a step may point at; empty if it points at nothing."""
+    return [Box(*(float(v) for v in box)) for box in json.loads(item.sample.meta.get("boxes", "[]"))]
 
 
 def _true_action(item: EvalItem) -> Action:

@@ -167,7 +167,7 @@ class TestAction:
         return json.dumps({"action": "click", "start_point": [x, y]})
 
     def test_click_inside_the_target_is_right_however_far_from_its_centre(self) -> None:
-        item = {"size": (100, 100), "target_box": "[20, 40, 80, 60]"}
+        item = {"size": (100, 100), "boxes": "[[20, 40, 80, 60]]"}
         assert _score("gui_step", self.CLICK, self._answer(25, 50), **item) == 1.0
         assert _score("gui_step", self.CLICK, self._answer(5, 50), **item) == 0.0
 

@@ -1,0 +1,227 @@
+"""The whole suite with models of known quality: numbers, files, reports, and what interruption leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mimo_vl.config.compose import compose
+from mimo_vl.config.pipeline import PipelineConfig
+from mimo_vl.errors import ConfigError, DigestMismatchError, InterruptedAfterSaveError
+from mimo_vl.evaluation.claims import check
+from mimo_vl.evaluation.collect import RunMaterial, StageOutput, collect
+from mimo_vl.evaluation.evaluate import WorkerPlan, evaluate, headline_metrics
+from mimo_vl.evaluation.report import RunFacts, render_report
+from mimo_vl.evaluation.suite import Bench
+from mimo_vl.evaluation.summary import build_summary, summary_text
+from mimo_vl.evaluation.tasks import TINY_SUITE, task_by_id
+from mimo_vl.schema.evaluation import Evaluation
+from mimo_vl.schema.manifest import FileEntry, Manifest
+from tests.fakes.evaluation_suite import NUM_ITEMS, bench, model_of_quality
+
+MODELS = [
+    model_of_quality("base", 0.0, nats=2.05),
+    model_of_quality("sft", 0.5, nats=2.0),
+    model_of_quality("rl", 0.75, nats=2.0),
+]
+
+
+@pytest.fixture(scope="module")
+def config() -> PipelineConfig:
+    return compose("tiny")
+
+
+def _evaluate(
+    bench_: Bench, config: PipelineConfig, *, names: tuple[str, ...] = ("base", "sft", "rl"), workers: int = 1
+) -> Evaluation:
+    plan = WorkerPlan(num_workers=workers)
+    return evaluate(bench_, names, config=config.evaluation, processing=config.processing, workers=plan)
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def _output(stage: str, files: Mapping[str, bytes], **metrics: float) -> StageOutput:
+    entries = [
+        FileEntry(path=path, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+        for path, data in files.items()
+    ]
+    manifest = Manifest(
+        stage=stage,
+        attempt=1,
+        run_id="r",
+        stage_key="k",
+        content_digest="sha256:0",
+        files=tuple(entries),
+        metrics=metrics,
+    )
+    return StageOutput(manifest=manifest, uri=f"file:///store/{stage}", read_file=files.__getitem__)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, config: PipelineConfig) -> tuple[Evaluation, Path]:
+    root = tmp_path_factory.mktemp("suite")
+    return _evaluate(bench(root, MODELS), config), root / "out"
+
+
+@pytest.fixture(scope="module")
+def material(finished: tuple[Evaluation, Path]) -> RunMaterial:
+    history = {"history": [{"step": i, "loss": 2.0 - i / 10} for i in range(10)]}
+    steps = [{"step": i, "rl/reward": i / 10, "rl/reward_by_family/counting": 0.5} for i in range(3)]
+    return collect(
+        {
+            "evaluate": _output("evaluate", _files(finished[1])),
+            "morl": _output("morl", {"metrics.jsonl": "\n".join(map(json.dumps, steps)).encode()}),
+            "long-context-sft": _output(
+                "long-context-sft",
+                {"metrics.json": json.dumps(history).encode()},
+                loss_first=2.0,
+                loss_last=1.1,
+                tokens=50.0,
+            ),
+        }
+    )
+
+
+def test_each_family_gets_the_share_that_its_model_knows(finished: tuple[Evaluation, Path]) -> None:
+    evaluation, _ = finished
+    assert [f.name for f in evaluation.families] == [t.family for t in TINY_SUITE]
+    for family in evaluation.families:
+        assert family.n == NUM_ITEMS
+        if family.name != "text":
+            values = {name: score.value for name, score in family.models.items()}
+            assert values == {"base": 0.0, "sft": 0.5, "rl": 0.75}, family.name
+            assert family.rl_minus_sft == 0.25
+
+
+def test_text_is_measured_in_nats(finished: tuple[Evaluation, Path]) -> None:
+    text = finished[0].families[-1]
+    assert text.models["base"].metrics["nats_per_token"] == pytest.approx(2.05)
+    assert text.models["sft"].value == pytest.approx(0.1353, abs=1e-4)
+
+
+def test_mean_reward_is_the_unweighted_mean_of_the_five_verifiable_families(finished: tuple[Evaluation, Path]) -> None:
+    mean = finished[0].mean_reward
+    assert set(mean.families["rl"]) == {t.family for t in TINY_SUITE if t.is_verifiable}
+    assert (mean.sft, mean.rl, mean.rl_minus_sft, mean.n) == (0.5, 0.75, 0.25, 40)
+    assert mean.rl_minus_sft_ci is not None
+    # Ten of forty items differ by 1: a standard error of about 0.07.
+    assert mean.rl_minus_sft_ci[0] == pytest.approx(0.25 - 0.135, abs=0.04)
+
+
+def test_two_workers_write_the_same_bytes_as_one(
+    finished: tuple[Evaluation, Path], tmp_path: Path, config: PipelineConfig
+) -> None:
+    _evaluate(bench(tmp_path, MODELS), config, workers=2)
+    assert _files(tmp_path / "out") == _files(finished[1])
+
+
+def test_run_without_rl_compares_base_and_sft_alone(tmp_path: Path, config: PipelineConfig) -> None:
+    evaluation = _evaluate(bench(tmp_path, MODELS[:2]), config, names=("base", "sft"))
+    assert evaluation.families[0].rl_minus_sft_ci is None
+    assert (evaluation.mean_reward.sft, evaluation.mean_reward.rl) == (0.5, None)
+    summary = json.loads(
+        summary_text(build_summary(collect({"evaluate": _output("evaluate", _files(tmp_path / "out"))})))
+    )
+    assert summary["families"][0]["rl"] is None
+    assert summary["mean_reward"]["rl_minus_sft_ci"] is None
+
+
+def test_stop_request_keeps_the_answers_and_the_next_run_asks_only_the_rest(
+    finished: tuple[Evaluation, Path], tmp_path: Path, config: PipelineConfig
+) -> None:
+    polls = iter([False] * 10 + [True] * 1000)
+    with pytest.raises(InterruptedAfterSaveError, match="answers are kept"):
+        _evaluate(replace(bench(tmp_path, MODELS), should_stop=lambda: next(polls)), config)
+    num_kept = sum(len(p.read_bytes().splitlines()) for p in (tmp_path / "log").rglob("*.jsonl"))
+    # Ten batches of at most three items.
+    assert 20 <= num_kept <= 30
+    _evaluate(bench(tmp_path, MODELS), config)
+    assert _files(tmp_path / "out") == _files(finished[1])
+
+
+def test_stop_request_reaches_forked_workers(tmp_path: Path, config: PipelineConfig) -> None:
+    with pytest.raises(InterruptedAfterSaveError):
+        _evaluate(replace(bench(tmp_path, MODELS), should_stop=lambda: True), config, workers=2)
+
+
+def test_unknown_task_in_the_configuration_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="tiny/counting"):
+        task_by_id("tiny/countin")
+
+
+def test_manifest_metrics_hold_every_family_and_model(finished: tuple[Evaluation, Path]) -> None:
+    metrics = headline_metrics(finished[0])
+    assert len(metrics) == 13 * 3 + 3
+    assert (metrics["evaluation/score/rl/counting"], metrics["evaluation/mean_reward/rl_minus_sft"]) == (0.75, 0.25)
+
+
+def test_summary_has_exactly_the_fields_that_readers_expect(material: RunMaterial) -> None:
+    summary = json.loads(summary_text(build_summary(material, unfinished=["base"])))
+    stage_fields = {"name", "status", "seconds", "tokens", "loss_first", "loss_last", "reused"}
+    assert stage_fields <= set(summary["stages"][0])
+    assert [(s["name"], s["status"]) for s in summary["stages"]] == [
+        ("base", "Failed"), ("long-context-sft", "Succeeded"), ("morl", "Succeeded"), ("evaluate", "Succeeded"),
+    ]  # fmt: skip
+    assert {"name", "n", "base", "sft", "rl", "rl_minus_sft_ci"} <= set(summary["families"][0])
+    assert len(summary["families"][0]["rl_minus_sft_ci"]) == 2
+    assert {"sft", "rl", "rl_minus_sft_ci"} <= set(summary["mean_reward"])
+    assert {"total_seconds", "peak_pss_bytes"} <= set(summary)
+    evaluate_stage = summary["stages"][-1]
+    assert (evaluate_stage["loss_first"], evaluate_stage["loss_last"]) == (None, None)
+
+
+def test_report_is_self_contained_and_the_same_twice(material: RunMaterial) -> None:
+    stages = build_summary(material).stages
+    html = render_report(material, stages, RunFacts())
+    assert html == render_report(material, stages, RunFacts())
+    assert html.count("data:image/png;base64,") == 12
+    assert html.count("<svg") == 3  # intervals, loss of one stage, rewards
+    for address in ("http://", "https://", "<script", "<link"):
+        visible = (
+            html.replace("http://www.w3.org", "")
+            .replace("http://purl.org", "")
+            .replace("http://creativecommons.org", "")
+        )
+        assert address not in visible
+
+
+def test_report_escapes_what_a_model_wrote(material: RunMaterial) -> None:
+    assert material.evaluation is not None
+    first = material.evaluation.pictures[0].model_copy(update={"response": "<script>alert(1)</script>"})
+    evaluation = material.evaluation.model_copy(update={"pictures": (first,)})
+    html = render_report(replace(material, evaluation=evaluation), [], RunFacts())
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_report_of_a_failed_run_shows_what_was_reached() -> None:
+    material = collect({"base": _output("base", {})})
+    html = render_report(material, build_summary(material, unfinished=["curate"]).stages, RunFacts())
+    assert "1 of 2 stages without output" in html
+    assert "Results" not in html
+
+
+def test_changed_file_of_an_artifact_is_an_error() -> None:
+    output = _output("evaluate", {"evaluation.json": b"{}"})
+    broken = StageOutput(manifest=output.manifest, uri=output.uri, read_file=lambda _: b"{ }")
+    with pytest.raises(DigestMismatchError, match=r"evaluation\.json"):
+        broken.read("evaluation.json")
+
+
+def test_claims_fail_on_a_small_run_for_its_size_and_pass_where_it_learned(material: RunMaterial) -> None:
+    summary = json.loads(summary_text(build_summary(material)))
+    claims = {c.name: c for c in check(summary)}
+    assert claims["loss falls in long-context-sft"].holds
+    assert claims["mean reward rises by RL"].holds
+    assert claims["boxes of SFT, mean (1 + GIoU) / 2"].holds
+    assert not claims["items of counting"].holds
+    assert not claims["counting of SFT"].holds
+    assert not claims["loss falls in projector-warmup"].holds
+    assert not claims["total_seconds"].holds

@@ -1,0 +1,49 @@
+"""Evaluation and the reward service judge the verifiable families alike: one answer, one number."""
+
+from __future__ import annotations
+
+import pytest
+
+from mimo_vl.config.rewards import RewardsConfig
+from mimo_vl.evaluation.scorers import build_scorers
+from mimo_vl.evaluation.task import EvalItem
+from mimo_vl.rewards.requests import score_request
+from mimo_vl.rewards.verdict import RuleContext
+from mimo_vl.rewards.verifiers.registry import build_registry
+from mimo_vl.vocabulary import RewardTask
+from tests.fakes.items import eval_sample
+from tests.fakes.math_judge import CheapJudge
+
+TASK_OF = {
+    "math_answer": RewardTask.VISUAL_REASONING,
+    "count_exact": RewardTask.COUNTING,
+    "grounding_box": RewardTask.GROUNDING_BOX,
+    "grounding_point": RewardTask.GROUNDING_POINT,
+    "temporal_iou": RewardTask.TEMPORAL_GROUNDING,
+}
+CASES = [
+    ("math_answer", "8", r"<think>3+5=8</think>\boxed{8}"),
+    ("math_answer", "8", r"\boxed{9}"),
+    ("math_answer", "8", "The answer is 8"),
+    ("math_answer", "8", "<think>8"),
+    ("count_exact", "3", r"\boxed{three}"),
+    ("count_exact", "3", "3"),
+    ("grounding_box", "[10, 10, 40, 40]", '[{"bbox_2d": [24, 20, 80, 70]}]'),
+    ("grounding_box", "[10, 10, 40, 40]", '[{"bbox_2d": [20, 20, 80, 80]}, {"bbox_2d": [0, 0, 9, 9]}]'),
+    ("grounding_box", "[10, 10, 40, 40]", "nothing"),
+    ("grounding_point", "[10, 10, 40, 40]", '[{"point_2d": [79, 79]}]'),
+    ("grounding_point", "[10, 10, 40, 40]", '[{"point_2d": [81, 81]}]'),
+    ("temporal_iou", "[2.0, 5.0]", r"\boxed{[00:03, 00:06]}"),
+    ("temporal_iou", "[2.0, 5.0]", r"\boxed{soon}"),
+]
+
+
+@pytest.mark.parametrize(("scorer", "reference", "response"), CASES)
+def test_score_equals_reward(scorer: str, reference: str, response: str) -> None:
+    # Sent at twice the stored size: both sides must scale.
+    sample = eval_sample(reference=reference, size=(56, 56)).model_copy(update={"task": TASK_OF[scorer]})
+    score = build_scorers(CheapJudge())[scorer](EvalItem(sample=sample, sent_size=(112, 112)), response)
+    request = score_request(sample, response, request_id="r", seen_sizes=[(112, 112)])
+    context = RuleContext(config=RewardsConfig(), math=CheapJudge())
+    verdict = build_registry()[TASK_OF[scorer]].verify(request, context)
+    assert score.metrics["score"] == pytest.approx(verdict.reward)
