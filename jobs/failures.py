@@ -41,6 +41,7 @@ def describe_failure(error: BaseException) -> Failure:
 
 
 def write_failure(folder: Path, rank: int, failure: Failure) -> None:
+    """`rank` counts on this node."""
     LocalStore(folder).put_bytes(f"rank-{rank}.json", failure.to_json())
 
 

@@ -2,6 +2,7 @@
 
 It claims the attempt, starts the ranks, forwards SIGTERM, ends what is left of them, and leaves an exit record in the
 attempt's folder and in /dev/termination-log. It loads neither torch nor ray. If it is killed, its ranks die with it.
+On several nodes (PET_NNODES > 1, as Kubeflow sets it) each node runs one; that of node 0 claims and writes the record.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import argparse
 import logging
 import os
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from jobs.exit_status import summarise
 from jobs.failures import describe_failure, read_failure
+from jobs.node import Node, read_node
 from jobs.rank_group import RankGroup
 from jobs.runtime import make_claim
 from mimo_vl.config.compose import load_config
@@ -46,15 +47,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     _lead_own_session()
     try:
+        node = read_node(os.environ)
         env = StageEnvironment.from_environ(os.environ)
         store, attempt, problem = _open_attempt(env)
         claim = make_claim(env.stage_key)
-        claim_attempt(store, attempt, claim)
+        if node.is_first:
+            claim_attempt(store, attempt, claim)
     except MimoError as error:
         # Not our attempt, or no place to write to: the termination log alone.
         return _refuse(error)
-    record = _failed(problem) if problem else _run(arguments, claim.owner, stop)
-    _leave_record(store, attempt, record)
+    record = _failed(problem) if problem else _run(arguments, node, claim.owner, stop)
+    record = record.model_copy(update={"finished_at": datetime.now(UTC).isoformat(timespec="seconds")})
+    _write_termination_log(record)
+    if node.is_first:
+        _leave_record(store, attempt, record)
     return record.exit_code
 
 
@@ -87,11 +93,11 @@ def _open_attempt(env: StageEnvironment) -> tuple[ArtifactStore, str, ConfigErro
     return store_for_uri(root_uri, storage), attempt, problem
 
 
-def _run(arguments: argparse.Namespace, owner: str, stop: threading.Event) -> ExitRecord:
+def _run(arguments: argparse.Namespace, node: Node, owner: str, stop: threading.Event) -> ExitRecord:
     ooms_before = _num_oom_kills()
     with tempfile.TemporaryDirectory(prefix="mimo-launch-") as folder:
         command = [sys.executable, "-m", arguments.module, *arguments.arguments]
-        group = RankGroup(command, _environments(arguments.nproc, owner, folder), grace_s=arguments.grace_s)
+        group = RankGroup(command, _environments(node, arguments.nproc, owner, folder), grace_s=arguments.grace_s)
         group.start()
         sampler = PssSampler(os.getpid())
         sampler.start()
@@ -109,21 +115,13 @@ def _run(arguments: argparse.Namespace, owner: str, stop: threading.Event) -> Ex
     return record.model_copy(update={"peak_pss_bytes": peak_pss_bytes})
 
 
-def _environments(nproc: int, owner: str, failure_dir: str) -> list[dict[str, str]]:
+def _environments(node: Node, nproc: int, owner: str, failure_dir: str) -> list[dict[str, str]]:
+    """By local rank."""
     common = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     threads = max(1, len(os.sched_getaffinity(0)) // nproc)
     common.setdefault("OMP_NUM_THREADS", str(threads))
-    common.setdefault("MASTER_ADDR", "127.0.0.1")
-    common.setdefault("MASTER_PORT", str(_free_port()))
     common |= {"MIMO_CLAIM_OWNER": owner, "MIMO_FAILURE_DIR": failure_dir, "PYTHONUNBUFFERED": "1"}
-    common |= {"WORLD_SIZE": str(nproc), "LOCAL_WORLD_SIZE": str(nproc)}
-    return [common | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(nproc)]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return [common | node.rank_variables(local_rank, nproc) for local_rank in range(nproc)]
 
 
 def _num_oom_kills() -> int:
@@ -150,8 +148,6 @@ def _refuse(error: MimoError) -> int:
 
 
 def _leave_record(store: ArtifactStore, attempt: str, record: ExitRecord) -> None:
-    record = record.model_copy(update={"finished_at": datetime.now(UTC).isoformat(timespec="seconds")})
-    _write_termination_log(record)
     try:
         write_exit_record(store, attempt, record)
     except (MimoError, OSError) as error:

@@ -190,7 +190,7 @@ def _report(failure: Failure, error: Exception, environ: Mapping[str, str], rank
         logger.error("unexpected %s", type(error).__name__, exc_info=error)
     logger.error("%s exit_code=%d: %s", failure.reason, failure.exit_code, failure.message)
     if environ.get("MIMO_FAILURE_DIR"):
-        write_failure(Path(environ["MIMO_FAILURE_DIR"]), rank, failure)
+        write_failure(Path(environ["MIMO_FAILURE_DIR"]), int(environ.get("LOCAL_RANK", rank)), failure)
 
 
 def _finish(tracker: Tracker, status: RunStatus) -> None:

@@ -148,6 +148,16 @@ def test_a_rank_that_dies_takes_the_others_with_it_and_counts_as_a_failure(launc
     )
 
 
+def test_two_nodes_are_one_group_and_only_the_first_claims_and_reports(launch: Launch) -> None:
+    nodes = {"PET_NNODES": "2", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": "29500"}
+    first = launch.start("publish", nproc=1, **nodes, PET_NODE_RANK="0")
+    second = launch.start("publish", nproc=1, **nodes, PET_NODE_RANK="1")
+    assert (first.wait(), second.wait()) == (0, 0)
+    assert launch.pid("0") != launch.pid("1")
+    assert launch.record().rank_exit_codes == {"0": 0}
+    assert [f.path for f in read_manifest(launch.store, launch.attempt).files] == ["answer.txt"]
+
+
 def test_memory_that_runs_out_is_named(launch: Launch) -> None:
     assert launch.start("out-of-memory", nproc=1).wait() == 1
     assert launch.record().reason == "OOMKilled"
