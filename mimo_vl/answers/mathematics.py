@@ -53,20 +53,7 @@ Symbolic = Callable[[str, str], MathVerdict | None]
 
 
 def judge_cheaply(gold: str, answer: str) -> MathVerdict | None:
-    """A verdict without symbolic algebra; None when only that could tell."""
-    return _judge(gold, answer, lambda _gold, _answer: None)
-
-
-def judge_symbolically(gold: str, answer: str) -> MathVerdict:
-    """The same checks, then Math-Verify for what is open. May hang or eat memory: call it in a worker process."""
-    # sympy costs 0.5 s and 60 MB: only the worker process pays it.
-    from mimo_vl.answers.symbolic import scalars_equal
-
-    verdict = _judge(gold, answer, scalars_equal)
-    return MathVerdict.WRONG if verdict is None else verdict
-
-
-def _judge(gold: str, answer: str, symbolic: Symbolic) -> MathVerdict | None:
+    """A verdict without symbolic algebra; None when only that could tell. Refuses what could hang it."""
     if not gold.strip():
         return MathVerdict.UNPARSABLE_GOLD
     if not answer.strip() or len(answer) > MAX_ANSWER_CHARS:
@@ -78,7 +65,16 @@ def _judge(gold: str, answer: str, symbolic: Symbolic) -> MathVerdict | None:
         return MathVerdict.UNPARSABLE_ANSWER
     if is_dangerous(true):
         return MathVerdict.UNPARSABLE_GOLD
-    return _compare(true, given, symbolic)
+    return _compare(true, given, lambda _gold, _answer: None)
+
+
+def judge_symbolically(gold: str, answer: str) -> MathVerdict:
+    """With Math-Verify, for what `judge_cheaply` left open. May hang or eat memory: call it in a worker process."""
+    # sympy costs 0.5 s and 60 MB: only the worker process pays it.
+    from mimo_vl.answers.symbolic import scalars_equal
+
+    verdict = _compare(normalise_latex(gold), normalise_latex(answer), scalars_equal)
+    return MathVerdict.WRONG if verdict is None else verdict
 
 
 def is_dangerous(text: str) -> bool:
@@ -95,7 +91,7 @@ def is_dangerous(text: str) -> bool:
 
 
 def _compare(gold: str, answer: str, symbolic: Symbolic) -> MathVerdict | None:
-    gold, answer = _strip_assignment(gold, answer)
+    gold, answer = _strip_assignment(_PARENTHESISED.sub(r"\1", gold), _PARENTHESISED.sub(r"\1", answer))
     if squeezed(gold) == squeezed(answer):
         return MathVerdict.CORRECT
     quantity_gold, quantity_answer = parse_quantity(gold), parse_quantity(answer)
@@ -142,6 +138,8 @@ def _all_matched(gold: tuple[str, ...], answer: tuple[str, ...], symbolic: Symbo
     return None if is_open else MathVerdict.CORRECT
 
 
+# Parentheses around one plain item only group: (A) is A.
+_PARENTHESISED = re.compile(r"^\(([^(),]*)\)$")
 _RELATION = re.compile(r"=|<|>|\\le(?![a-z])|\\ge(?![a-z])|\\ne(?![a-z])|\\in(?![a-z])")
 _ASSIGNMENT = re.compile(r"\s*(?:\\?[A-Za-z]+(?:_\{?\w+\}?)?|[A-Za-z]\([a-z]\))\s*=\s*([^=<>]+)")
 

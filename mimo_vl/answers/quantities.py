@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from mimo_vl.answers.latex import squeezed
 from mimo_vl.answers.numbers import MAX_NUMBER_CHARS, parse_number
 
 # Unit -> (dimension, factor to the dimension's base unit).
@@ -74,7 +75,7 @@ def quantities_equal(gold: Quantity, answer: Quantity) -> bool:
 
 
 def _parse_rational(text: str) -> Fraction | None:
-    compact = text.replace(" ", "")
+    compact = squeezed(text)
     if match := _SCIENTIFIC.fullmatch(text) or _SCIENTIFIC.fullmatch(compact.replace(r"\times", r"\times ")):
         return Fraction(match[1]) * Fraction(10) ** int(match[2])
     if match := _MIXED.fullmatch(compact):

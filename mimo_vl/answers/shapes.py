@@ -71,7 +71,10 @@ def last_json(text: str) -> _Decoded | None:
     """The last fenced `json` block, else the last JSON list or object in `text`."""
     tail = text[-MAX_JSON_CHARS:]
     blocks = _FENCE.findall(tail)
-    values = _scan(blocks[-1] if blocks else tail)
+    try:
+        values = _scan(blocks[-1] if blocks else tail)
+    except RecursionError:
+        return None  # no answer nests that deep, and each of its brackets would cost another failed parse
     return values[-1] if values else None
 
 
@@ -100,7 +103,7 @@ def _next_opening(text: str, start: int) -> int:
 def _decode(text: str, start: int) -> tuple[object, int] | None:
     try:
         return _DECODER.raw_decode(text, start)
-    except (ValueError, RecursionError):  # broken, or nested absurdly deep
+    except ValueError:
         return None
 
 
