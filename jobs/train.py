@@ -1,0 +1,59 @@
+"""One rank of a training stage: a pre-training stage or a reward model. Started by jobs.launch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from jobs.runtime import run_stage
+from jobs.stage_context import StageContext
+from mimo_vl.training.engine import start_distributed, stop_distributed
+from mimo_vl.training.run_context import RunContext
+from mimo_vl.training.world import World, current_world
+from mimo_vl.vocabulary import PRETRAINING_STAGES
+
+
+def main(ctx: StageContext) -> Mapping[str, float]:
+    world = current_world(ctx.rank, ctx.world_size, ctx.local_rank)
+    start_distributed(world)
+    try:
+        metrics = _train(run_context(ctx, world=world))
+    except BaseException:
+        stop_distributed(is_orderly=False)
+        raise
+    stop_distributed()
+    return metrics
+
+
+def run_context(ctx: StageContext, *, world: World) -> RunContext:
+    return RunContext(
+        stage=ctx.stage,
+        config=ctx.config,
+        stage_key=ctx.stage_key,
+        out_dir=ctx.out_dir,
+        checkpoint_dir=ctx.checkpoint_dir,
+        resume_from=ctx.resume_from,
+        # Beside the checkpoints: every rank of a node sees it.
+        scratch_dir=ctx.checkpoint_dir.parent / "resharded",
+        world=world,
+        input_dir=ctx.input_dir,
+        progress=ctx.progress,
+        tracker=ctx.tracker,
+        seal=lambda step, keep: ctx.complete_checkpoint(step, keep=keep),
+        should_stop=ctx.should_stop,
+    )
+
+
+def _train(context: RunContext) -> Mapping[str, float]:
+    # Each branch imports only what it needs: start-up time counts on small machines.
+    if context.stage in PRETRAINING_STAGES:
+        from mimo_vl.training.pretrain import run_pretraining
+
+        return run_pretraining(context)
+    from mimo_vl.training.reward_model import run_reward_model
+
+    return run_reward_model(context)
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage(main))

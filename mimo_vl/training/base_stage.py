@@ -1,0 +1,106 @@
+"""The `base` stage: tokenizer first, then vision tower and language model side by side, then the assembled base model.
+
+The tower trains in a child process, so that two cores are used with one thread each: that is faster than two threads
+for matrices this small, and every sum has a fixed order.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mimo_vl.config.model import ModelConfig
+from mimo_vl.config.training import BaseStageConfig
+from mimo_vl.data.pipelines.base import language_corpus, train_tokenizer
+from mimo_vl.data.pipelines.curate import build_studios
+from mimo_vl.errors import RetryableError
+from mimo_vl.model.assemble import assemble
+from mimo_vl.model.checkpoint import save_model
+from mimo_vl.processing.tokenizer import load_tokenizer
+from mimo_vl.training.base_language import model_token_ids, train_language_model
+from mimo_vl.training.base_vision import train_vision_tower
+from mimo_vl.training.tokenizer_files import copy_tokenizer
+from mimo_vl.vocabulary import Split
+
+TOKENIZER, LANGUAGE, VISION, MODEL = "tokenizer", "language_model", "vision", "model"
+
+Report = Callable[[int, int, float], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseStage:
+    """What both processes need."""
+
+    model: ModelConfig
+    config: BaseStageConfig
+    seed: int
+    heldout_fraction: float
+    out_dir: Path
+
+    def run(self, report: Report, scratch: Path) -> dict[str, float]:
+        """Write the artifact's folders; `report(step, total, loss)` follows the language model."""
+        torch.set_num_threads(1)
+        results = scratch / "vision-metrics.json"
+        child = multiprocessing.get_context("spawn").Process(target=_train_vision, args=(self, results), daemon=True)
+        child.start()
+        try:
+            metrics = self._train_language(report)
+            child.join()
+        finally:
+            if child.is_alive():
+                child.terminate()
+                child.join()
+        if child.exitcode != 0:
+            raise RetryableError(f"the vision tower's process ended with code {child.exitcode}; see its output above")
+        metrics |= json.loads(results.read_text(encoding="utf-8"))
+        self._assemble(report)
+        return metrics
+
+    def _train_language(self, report: Report) -> dict[str, float]:
+        studio = build_studios(seed=self.seed, heldout_fraction=self.heldout_fraction)[Split.TRAIN]
+        tokenizer = train_tokenizer(studio, seed=self.seed, vocab_size=self.config.vocab_size)
+        tokenizer.save(self.out_dir / TOKENIZER)
+        documents = language_corpus(studio, seed=self.seed)
+        return train_language_model(
+            self.model,
+            self.config,
+            documents,
+            tokenizer,
+            self.out_dir / LANGUAGE,
+            seed=self.seed,
+            on_step=lambda step, total, loss: report(step, total + 1, loss),
+        )
+
+    def _assemble(self, report: Report) -> None:
+        tokenizer = load_tokenizer(self.out_dir / TOKENIZER)
+        model = assemble(
+            self.model,
+            vocab_size=tokenizer.vocab_size,
+            language_path=self.out_dir / LANGUAGE,
+            vision_path=self.out_dir / VISION,
+            token_ids=model_token_ids(tokenizer),
+            seed=self.seed,
+        )
+        save_model(model, self.out_dir / MODEL)
+        copy_tokenizer(self.out_dir / TOKENIZER, self.out_dir / MODEL)
+        total = self.config.language_steps + 1
+        report(total, total, 0.0)
+
+
+def _train_vision(stage: BaseStage, results: Path) -> None:
+    torch.set_num_threads(1)
+    studio = build_studios(seed=stage.seed, heldout_fraction=stage.heldout_fraction)[Split.TRAIN]
+    metrics = train_vision_tower(
+        stage.model,
+        stage.config,
+        studio,
+        stage.out_dir / VISION,
+        seed=stage.seed,
+        on_step=lambda *_: None,
+    )
+    results.write_text(json.dumps(metrics), encoding="utf-8")

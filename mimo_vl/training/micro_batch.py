@@ -1,0 +1,40 @@
+"""What one forward gets, and what a source of training data must be able to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroBatch:
+    """Segments are the units that a loss is reported for: samples of packed rows, or preference pairs.
+
+    payload: what the step module's forward takes, on the CPU or already on the device.
+    num_targets_S: what the loss is a mean over, per segment: supervised tokens, or 1 per pair.
+    groups_S: name under which the segment's loss is logged (its data type).
+    """
+
+    payload: object
+    sample_ids_S: tuple[str, ...]
+    groups_S: tuple[str, ...]
+    num_targets_S: tuple[int, ...]
+    num_tokens: int
+    num_patches: int
+
+    @property
+    def num_targets(self) -> int:
+        return sum(self.num_targets_S)
+
+
+class BatchSource(Protocol):
+    """Training data as a pure function of the step: nothing to save, nothing to restore."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """All group names that can occur, the same on every rank and in the same order."""
+        ...
+
+    def micro_batches(self, step: int) -> list[MicroBatch]:
+        """This rank's share of optimizer step `step`; equally many on every rank and in every step."""
+        ...

@@ -1,0 +1,59 @@
+"""Who am I among the ranks, on which device, and a few collectives on plain Python values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """rank in [0, size); local_rank = index of the GPU on this node."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    is_gpu: bool = False
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cuda", self.local_rank) if self.is_gpu else torch.device("cpu")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """fp32 on CPU (bf16 products are about 70 times slower there), bf16 on GPU."""
+        return torch.bfloat16 if self.is_gpu else torch.float32
+
+
+def current_world(rank: int, size: int, local_rank: int) -> World:
+    return World(rank=rank, size=size, local_rank=local_rank, is_gpu=torch.cuda.is_available())
+
+
+def sum_over_ranks(values: Sequence[float], world: World) -> list[float]:
+    """Element-wise sum in float64; every rank gets the same bits."""
+    if world.size == 1:
+        return [float(v) for v in values]
+    total = torch.tensor(list(values), dtype=torch.float64, device=world.device)
+    dist.all_reduce(total)
+    return [float(v) for v in total.tolist()]
+
+
+def gather_strings(values: Sequence[str], world: World) -> list[str]:
+    """All ranks' strings in rank order, on every rank."""
+    if world.size == 1:
+        return list(values)
+    gathered: list[list[str] | None] = [None] * world.size
+    dist.all_gather_object(gathered, list(values))
+    return [value for part in gathered for value in (part or [])]
+
+
+def barrier(world: World) -> None:
+    if world.size > 1:
+        dist.barrier()
