@@ -120,9 +120,7 @@ def _stage_status(pipeline: PipelineObject, stage: str) -> StageStatus:
     found = next((s for s in pipeline.status.stages if s.name == stage), None)
     if found is None:
         names = [s.name for s in pipeline.status.stages]
-        raise ConfigError(
-            f"stage: {stage!r} is not in this run; choose from {[s.name for s in pipeline.status.stages]}"
-        )
+        raise ConfigError(f"stage: {stage!r} is not in this run; choose from {names}")
     return found
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from rich.console import Console
 
 from mimo_vl.config.compose import compose, dump_config
 from mimo_vl.config.pipeline import PipelineConfig, stage_config_digest
-from mimo_vl.errors import EXIT_DONE, EXIT_RESUME, EXIT_RETRY
+from mimo_vl.errors import EXIT_DONE, EXIT_RESUME, EXIT_RETRY, MimoError
 from mimo_vl.vocabulary import StageName
 from operators.mimo_pipeline.api import MimoPipelineSpec, MimoPipelineStatus, Phase, PipelineRuntime, StageState
 from operators.mimo_pipeline.builders.process import STAGE_MODULES, RunFacts, build_process
@@ -29,6 +30,11 @@ from operators.mimo_pipeline.naming import LOCAL_NAMESPACE, pipeline_name_from, 
 from operators.mimo_pipeline.plan import Create, InputArtifact
 from operators.mimo_pipeline.stage_graph import default_graph, only, up_to
 
+logger = logging.getLogger(__name__)
+
+# Columns of the stage table with full artifact and run names.
+_LOG_WIDTH = 180
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
@@ -37,6 +43,8 @@ class RunRequest:
     overrides: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
     through: str = ""
+    source_root: Path = field(default_factory=project_root)
+    """Folder whose sources and lock files make the code digest."""
 
 
 def resolve(request: RunRequest) -> tuple[PipelineConfig, Wanted]:
@@ -51,7 +59,7 @@ def resolve(request: RunRequest) -> tuple[PipelineConfig, Wanted]:
     runtime = PipelineRuntime(
         config=TypeAdapter(PipelineConfig).dump_python(config, mode="json"),
         config_digests={s.name: stage_config_digest(config, StageName(s.name)) for s in graph},
-        code_digest=code_digest(project_root()),
+        code_digest=code_digest(request.source_root),
     )
     return config, Wanted(spec=spec, runtime=runtime)
 
@@ -70,7 +78,7 @@ def run_pipeline(
 
     `modules`: Python module of each stage's process.
     """
-    console = console or Console()
+    console = console or default_console()
     started_s = time.monotonic()
     config, wanted = resolve(request)
     folder = RunFolder(request.run_dir)
@@ -87,6 +95,12 @@ def run_pipeline(
         return _conclude(console, runner, status, time.monotonic() - started_s)
 
 
+def default_console() -> Console:
+    """Wide where nobody's terminal limits it, so that tables in logs are not folded."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_LOG_WIDTH)
+
+
 def _conclude(console: Console, runner: LocalRunner, status: MimoPipelineStatus, total_s: float) -> int:
     folder = runner.folder
     if status.phase not in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED):
@@ -94,12 +108,26 @@ def _conclude(console: Console, runner: LocalRunner, status: MimoPipelineStatus,
         return EXIT_RESUME
     peak = max(runner.memory.peak_pss_bytes, runner.peak_of_records())
     summary = write_summary(folder, status, total_seconds=total_s, peak_pss_bytes=peak)
+    _add_times_to_report(folder)
     show_end(console, folder, status, summary)
     console.print(f"total {duration(total_s)}, at most {peak / 2**30:.2f} GiB (PSS of all processes)", highlight=False)
     if runner.config.tracking.kind == "mlflow" and not runner.config.tracking.uri:
         command = f"mlflow ui --backend-store-uri {runner.tracking.backend_uri}"
         console.print(f"MLflow: {command}, then http://127.0.0.1:5000", markup=False, highlight=False, soft_wrap=True)
     return EXIT_DONE if status.phase == Phase.SUCCEEDED else EXIT_RETRY
+
+
+def _add_times_to_report(folder: RunFolder) -> None:
+    """Finalize's report has no times, since artifacts must not depend on them; the copy in the run folder has."""
+    if not (folder.path / REPORT).is_file():
+        return
+    from jobs.report import rebuild_report
+
+    try:
+        rebuild_report(folder.path)
+    except (MimoError, ValueError) as error:
+        # Partial runs lack what a report shows. The copy without times stays.
+        logger.warning("report.html is without times: %s", error)
 
 
 def show_end(console: Console, folder: RunFolder, status: MimoPipelineStatus, summary: Mapping[str, Any]) -> None:

@@ -101,7 +101,7 @@ class Create:
     key: str
     inputs: Mapping[str, InputArtifact]
     resume_attempt: int | None = None
-    """Earlier attempt whose newest complete checkpoint is continued."""
+    """Earlier attempt whose checkpoints are continued."""
 
 
 @dataclass(frozen=True, kw_only=True)

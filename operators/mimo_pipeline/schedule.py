@@ -89,7 +89,7 @@ def _start(draft: Draft, stage: StageSpec, create: Create) -> None:
         started_at=current.started_at or draft.now,
         finished_at=None,
         reason="Started",
-        message="" if attempt is None else f"continues at step {step} of attempt {attempt}",
+        message="" if step < 0 else f"continues at step {step} of attempt {attempt}",
         resume_step=step,
         progress=None,
         exit_code=None,
@@ -99,12 +99,16 @@ def _start(draft: Draft, stage: StageSpec, create: Create) -> None:
 
 
 def _newest_checkpoint(draft: Draft, name: str, key: str) -> tuple[int | None, int]:
-    """Attempt and step of the newest complete checkpoint that is ours: same key, after the last retry request."""
+    """Attempt and step of the newest complete checkpoint that is ours: same key, after the last retry request.
+
+    Without any complete one, the newest such attempt with step -1: stages that log finished items (evaluate) take over
+    what it left, the others find no complete checkpoint there and start from the beginning.
+    """
     oldest = draft.stages[name].fresh_after_attempt
     usable = [
-        (seen.checkpoint_step, seen.attempt)
+        (-1 if seen.checkpoint_step is None else seen.checkpoint_step, seen.attempt)
         for seen in draft.observed.of(name)
-        if seen.checkpoint_step is not None and seen.key == key and seen.attempt > oldest
+        if seen.key == key and seen.attempt > oldest
     ]
     if not usable:
         return None, -1

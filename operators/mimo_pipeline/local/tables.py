@@ -14,7 +14,8 @@ _NONE = "–"
 
 
 def stage_table(rows: Sequence[StageRow]) -> Table:
-    table = Table(title="Stages", title_justify="left")
+    common = _common_folder([row.uri for row in rows if row.uri])
+    table = Table(title=f"Stages (artifacts below {common})", title_justify="left")
     for heading in ("stage", "status"):
         table.add_column(heading, no_wrap=True)
     for heading in ("time", "steps", "tokens", "tokens/s", "loss first → last"):
@@ -30,10 +31,20 @@ def stage_table(rows: Sequence[StageRow]) -> Table:
             _count(row.tokens),
             _count(row.tokens_per_s),
             _arrow(row.loss_first, row.loss_last),
-            row.uri or _NONE,
+            row.uri.removeprefix(common) or _NONE,
             row.tracking_run or _NONE,
         )
     return table
+
+
+def _common_folder(uris: Sequence[str]) -> str:
+    """Longest prefix of all URIs that ends with a slash."""
+    if not uris:
+        return ""
+    # The smallest and the largest differ first where any two do.
+    first, last = min(uris), max(uris)
+    same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return first[: first.rfind("/", 0, same) + 1]
 
 
 def result_table(summary: Mapping[str, Any]) -> Table | None:

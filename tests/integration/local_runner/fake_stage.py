@@ -21,10 +21,12 @@ NUM_STEPS = 3
 
 
 def main(ctx: StageContext) -> dict[str, float]:
+    # Every rank counts; rank 0 alone keeps the books.
     switches = Path(os.environ["FAKE_STAGE_DIR"])
     total = _restored(ctx)
     start = total["step"]
-    _note(switches, ctx, f"start-{ctx.attempt}-at-{start}")
+    if ctx.is_main:
+        _note(switches, ctx, f"start-{ctx.attempt}-at-{start}")
     for step in range(start + 1, NUM_STEPS + 1):
         total = {"step": step, "sum": total["sum"] + step}
         ctx.progress(step, NUM_STEPS, loss=1.0 / step)
@@ -44,6 +46,8 @@ def _restored(ctx: StageContext) -> dict[str, int]:
 
 
 def _save(ctx: StageContext, total: dict[str, int]) -> None:
+    if not ctx.is_main:
+        return
     folder = ctx.checkpoint_dir / f"step-{total['step']}"
     folder.mkdir(parents=True)
     (folder / "total.json").write_text(json.dumps(total))
@@ -52,7 +56,7 @@ def _save(ctx: StageContext, total: dict[str, int]) -> None:
 
 def _obey(switches: Path, ctx: StageContext) -> None:
     once = switches / f"{ctx.stage}.exit"
-    if once.exists():
+    if ctx.is_main and once.exists():
         kind = once.read_text()
         once.unlink()
         raise {"PermanentError": PermanentError, "RuntimeError": RuntimeError}[kind](f"asked for {kind}")

@@ -1,0 +1,41 @@
+"""Light modules stay light: a controller or a configuration check must not wait for torch.
+
+Time is processor time: a busy machine does not make the code slower.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+
+import pytest
+
+_LIMIT_S = 0.3
+_HEAVY = ("torch", "transformers", "ray", "mlflow", "hydra", "deepspeed", "kopf")
+_PROBE = """
+import sys, time
+began = time.process_time()
+import {module}
+took = time.process_time() - began
+loaded = [name for name in {heavy!r} if name in sys.modules]
+print(took, ",".join(loaded))
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    "module",
+    ["mimo_vl.config", "operators.mimo_pipeline", "operators.mimo_pipeline.reconcile", "operators.mimo_pipeline.api"],
+)
+def test_light_modules_import_fast_and_load_nothing_heavy(module) -> None:
+    took_s, loaded = [], set[str]()
+    for _ in range(5):
+        code = _PROBE.format(module=module, heavy=_HEAVY)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        seconds, names = done.stdout.strip("\n").split(" ")
+        took_s.append(float(seconds))
+        loaded |= set(filter(None, names.split(",")))
+    assert loaded == set()
+    assert statistics.median(took_s) < _LIMIT_S

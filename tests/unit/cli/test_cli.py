@@ -1,0 +1,113 @@
+"""The `mimo` command line: steering a run, and errors that end with exit code 2."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from jobs.cli import app
+from mimo_vl.errors import ConfigError, InputError
+from operators.mimo_pipeline.api import StageState, StageStatus
+from operators.mimo_pipeline.local.state import Metadata, PipelineObject, RunFolder
+from tests.fakes.pipelines import chain, started, succeeded
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    waiting = StageStatus(name="b", state=StageState.AWAITING_APPROVAL, attempt=1, key="sha256:kb")
+    pipeline = PipelineObject(
+        metadata=Metadata(name="demo", uid="0123456789"),
+        spec=chain(),
+        status=started(chain(), succeeded("a"), waiting),
+    )
+    folder.create(pipeline)
+    return folder.path
+
+
+def _call(*arguments: str) -> str:
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.output
+
+
+def _spec(run_dir):
+    return RunFolder(run_dir).load().spec
+
+
+def test_help_lists_every_command() -> None:
+    text = _call("--help")
+    steering = ["status", "logs", "retry", "approve", "suspend", "resume", "cancel"]
+    names = ["run", *steering, "check", "plan", "report", "evaluate", "chat"]
+    assert [n for n in names if n not in text] == []
+
+
+def test_status_shows_every_stage(run_dir) -> None:
+    text = _call("status", "--run-dir", str(run_dir))
+    assert "local/demo/01234567" in text
+    assert "AwaitingApproval" in text
+    assert "nobody controls it" in text
+
+
+def test_suspend_resume_and_cancel_edit_the_controls(run_dir) -> None:
+    _call("suspend", "--run-dir", str(run_dir))
+    assert _spec(run_dir).suspend
+    _call("resume", "--run-dir", str(run_dir))
+    assert not _spec(run_dir).suspend
+    _call("cancel", "--run-dir", str(run_dir))
+    assert _spec(run_dir).cancel
+
+
+def test_an_approval_is_bound_to_the_key_of_the_output(run_dir) -> None:
+    _call("approve", "b", "--run-dir", str(run_dir))
+    assert [(a.stage, a.key) for a in _spec(run_dir).approvals] == [("b", "sha256:kb")]
+
+
+def test_only_a_waiting_stage_can_be_approved(run_dir) -> None:
+    with pytest.raises(ConfigError, match="stage a is Succeeded"):
+        _call("approve", "a", "--run-dir", str(run_dir))
+
+
+def test_each_retry_is_a_new_request(run_dir) -> None:
+    _call("retry", "--from", "a", "--run-dir", str(run_dir))
+    first = _spec(run_dir).retry
+    _call("retry", "--from", "a", "--run-dir", str(run_dir))
+    assert first.from_stage == "a"
+    assert _spec(run_dir).retry.nonce != first.nonce
+
+
+def test_retry_without_a_failed_stage_asks_for_one(run_dir) -> None:
+    with pytest.raises(ConfigError, match="--from: no stage has failed"):
+        _call("retry", "--run-dir", str(run_dir))
+
+
+def test_the_log_of_a_stage_is_printed_as_it_is(run_dir) -> None:
+    path = RunFolder(run_dir).log_path("0123456789", "a", 1)
+    path.parent.mkdir(parents=True)
+    path.write_text("loss [bold]0.5[/bold]\n")
+    assert _call("logs", "a", "--run-dir", str(run_dir)) == "loss [bold]0.5[/bold]\n"
+
+
+def test_a_missing_log_and_a_missing_folder_say_what_to_do(run_dir, tmp_path) -> None:
+    with pytest.raises(InputError, match="has not run in this run"):
+        _call("logs", "b", "--run-dir", str(run_dir))
+    with pytest.raises(InputError, match="start a run with: mimo run"):
+        _call("status", "--run-dir", str(tmp_path / "nothing"))
+
+
+def test_check_prints_the_configuration_and_the_process_of_every_stage() -> None:
+    text = _call("check", "--profile", "tiny")
+    assert "profile: tiny" in text
+    assert "# finalize: python -m jobs.launch --nproc 1 -- jobs.finalize" in text
+    assert "# projector-warmup: python -m jobs.launch --nproc 2 -- jobs.train" in text
+
+
+def test_a_wrong_key_is_one_clear_error_and_exit_code_two(tmp_path) -> None:
+    command = [sys.executable, "-m", "jobs.cli", "run", "--run-dir", str(tmp_path / "r"), "--override", "rl.lrr=1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: rl.lrr: unknown key (value 1); remove it or correct its spelling\n"
+    assert not (tmp_path / "r").exists()
