@@ -21,7 +21,7 @@ from mimo_vl.storage.checkpoints import complete_checkpoint, keep_last, upload_c
 from mimo_vl.storage.keys import record_key
 from mimo_vl.storage.layout import OUTPUT_DIR, stage_prefix, step_dir
 from mimo_vl.storage.pointer import move_pointer
-from mimo_vl.tracking import Tracker
+from mimo_vl.tracking import Tracker, write_mlmodel
 from mimo_vl.vocabulary import StageName
 
 logger = logging.getLogger(__name__)
@@ -135,6 +135,8 @@ class StageContext:
             return None
         _require_finite(metrics)
         require_not_revoked(self.store, self.attempt_prefix)
+        if self._registers_model():
+            write_mlmodel(self.out_dir / _MODEL_DIR)
         manifest = publish_directory(
             self.store,
             self.attempt_prefix,
@@ -164,9 +166,12 @@ class StageContext:
                 stage=self.stage, stage_key=self.stage_key, run_id=self.run_id, uri=uri, content_digest=digest
             )
             record_key(self.store, self.namespace, entry)
-        if self.stage in _MODEL_ALIASES and (self.out_dir / _MODEL_DIR).is_dir():
+        if self._registers_model():
             model = f"{uri}/{OUTPUT_DIR}/{_MODEL_DIR}"
             self.tracker.register_model(f"mimo-vl-{self.config.profile}", model, digest, _MODEL_ALIASES[self.stage])
+
+    def _registers_model(self) -> bool:
+        return self.stage in _MODEL_ALIASES and (self.out_dir / _MODEL_DIR).is_dir()
 
 
 def _require_finite(metrics: Mapping[str, float]) -> None:

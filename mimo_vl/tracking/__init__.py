@@ -8,11 +8,13 @@ delivery.py         journal entries -> requests; every one may be sent twice
 runs.py             parent run of the pipeline, child run of the attempt: found or created
 rest.py             the MLflow server's HTTP interface
 sources.py          mimo-store:// model sources
+mlmodel.py          the MLmodel file beside a model
 system_metrics.py   CPU and memory while the stage runs
 replay.py           send what the server missed; end the parent run
 """
 
 from mimo_vl.tracking.build import build_tracker
+from mimo_vl.tracking.mlmodel import write_mlmodel
 from mimo_vl.tracking.replay import ReplayResult, finish_pipeline_run, replay_journals
 from mimo_vl.tracking.tracker import NullTracker, RunStatus, Tracker
 
@@ -24,4 +26,5 @@ __all__ = [
     "build_tracker",
     "finish_pipeline_run",
     "replay_journals",
+    "write_mlmodel",
 ]

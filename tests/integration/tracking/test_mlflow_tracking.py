@@ -12,7 +12,7 @@ import pytest
 
 from mimo_vl.config.storage import TrackingConfig
 from mimo_vl.storage.local import LocalStore
-from mimo_vl.tracking import RunStatus, build_tracker, finish_pipeline_run, replay_journals
+from mimo_vl.tracking import RunStatus, build_tracker, finish_pipeline_run, replay_journals, write_mlmodel
 from mimo_vl.tracking.rest import MlflowRest
 from mimo_vl.tracking.runs import ensure_experiment, ensure_parent_run
 
@@ -164,6 +164,18 @@ def test_a_parent_run_that_the_server_forgot_is_made_anew(server: Server, tmp_pa
     parent = ensure_parent_run(rest, store, run, ensure_experiment(rest, "forgotten"))
     assert parent != "0" * 32
     assert json.loads(store.get_bytes(f"{run}/tracking.json")[0])["run_id"] == parent
+
+
+def test_mlflow_reads_the_model_file(tmp_path: Path) -> None:
+    from mlflow.models import Model
+
+    (tmp_path / "config.json").write_text('{"architectures": ["Qwen2_5_VLForConditionalGeneration"]}')
+    write_mlmodel(tmp_path)
+    first = (tmp_path / "MLmodel").read_bytes()
+    model = Model.load(str(tmp_path))
+    assert model.flavors["mimo_vl"]["architectures"] == ["Qwen2_5_VLForConditionalGeneration"]
+    write_mlmodel(tmp_path)
+    assert (tmp_path / "MLmodel").read_bytes() == first
 
 
 def test_a_killed_attempt_is_ended_by_the_replay(server: Server, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from mimo_vl.storage.checkpoints import newest_complete
 from mimo_vl.storage.keys import find_by_key
 from mimo_vl.storage.local import LocalStore
 from mimo_vl.storage.pointer import read_pointer
+from mimo_vl.tracking import NullTracker
 from mimo_vl.vocabulary import StageName
 
 RUN_ID = "local/demo/abcd1234"
@@ -235,3 +236,28 @@ def test_the_next_attempt_finds_the_checkpoint_of_the_one_before(environ: dict[s
         "MIMO_RESUME_FROM": store.uri(f"{ATTEMPT}/checkpoints"),
     }
     assert run_stage(second, environ | changes) == 0
+
+
+def test_the_model_of_sft_is_registered_with_its_digest(environ: dict[str, str], store: LocalStore) -> None:
+    attempt = f"runs/{RUN_ID}/long-context-sft/attempt-1"
+
+    class Recorder(NullTracker):
+        def __init__(self) -> None:
+            self.models: list[tuple[str, str, str, str]] = []
+
+        def register_model(self, name: str, uri: str, digest: str, alias: str) -> None:
+            self.models.append((name, uri, digest, alias))
+
+    recorder = Recorder()
+
+    def main(ctx: StageContext) -> Mapping[str, float]:
+        ctx.tracker = recorder
+        (ctx.out_dir / "model").mkdir()
+        (ctx.out_dir / "model" / "config.json").write_text("{}")
+        return {}
+
+    assert run_stage(main, environ | {"MIMO_STAGE": "long-context-sft", "MIMO_OUTPUT": store.uri(attempt)}) == 0
+    manifest = read_manifest(store, attempt)
+    assert [f.path for f in manifest.files] == ["model/MLmodel", "model/config.json"]
+    uri = store.uri(f"{attempt}/output/model")
+    assert recorder.models == [("mimo-vl-tiny", uri, manifest.content_digest, "sft")]
