@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mimo_vl.config.evaluation import EvaluationConfig
 from mimo_vl.config.processing import ProcessingConfig
-from mimo_vl.evaluation.compare import BASE, FamilyResults, compare_families, compare_rewards
+from mimo_vl.evaluation.compare import BASE, RL, SFT, FamilyResults, compare_families, compare_rewards
 from mimo_vl.evaluation.gallery import draw_gallery
 from mimo_vl.evaluation.score import read_results
 from mimo_vl.evaluation.suite import Bench, Unit, run_units

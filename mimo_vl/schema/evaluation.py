@@ -13,7 +13,7 @@ Bounds = tuple[float, float]
 
 
 class ItemStatus(StrEnum):
-    """The first four are scored (the last three of them as 0); the errors are not scored and mark a result incomplete."""
+    """The first four are scored (all but `ok` as 0); the errors are not scored and mark a result incomplete."""
 
     OK = "ok"
     FORMAT_ERROR = "format_error"
@@ -59,7 +59,7 @@ class ModelScore(Record):
 
 
 class FamilyComparison(Record):
-    """All models on one family. `rl_minus_sft_ci` is corrected over the families by Holm; `..._uncorrected` is plain."""
+    """All models on one family. `rl_minus_sft_ci` is corrected over the families by Holm."""
 
     name: str
     metric: str
