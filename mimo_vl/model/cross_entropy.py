@@ -77,17 +77,21 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 grad_h_ND[part] = grad_CV @ weight_VD
             if grad_weight_VD is not None:
                 grad_weight_VD.addmm_(grad_CV.T, h_CD)
-        ctx.save_for_backward(grad_h_ND, grad_weight_VD)
+        ctx.gradients = (grad_h_ND, grad_weight_VD)
         ctx.mark_non_differentiable(token_losses_N)
         weighted_N = token_losses_N if weights_N is None else token_losses_N * weights_N.float()
         return weighted_N.sum() * scale, token_losses_N
 
     @staticmethod
     def backward(ctx: Any, grad_loss: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        grad_h_ND, grad_weight_VD = ctx.saved_tensors
+        if ctx.gradients is None:
+            raise RuntimeError("second backward through one chunked cross-entropy; its gradients were given away")
+        # Scaled in place and given away: a copy would double the largest tensor of the step.
+        grad_h_ND, grad_weight_VD = ctx.gradients
+        ctx.gradients = None
         return (
-            None if grad_h_ND is None else grad_h_ND * grad_loss.to(grad_h_ND.dtype),
-            None if grad_weight_VD is None else grad_weight_VD * grad_loss.to(grad_weight_VD.dtype),
+            None if grad_h_ND is None else grad_h_ND.mul_(grad_loss),
+            None if grad_weight_VD is None else grad_weight_VD.mul_(grad_loss),
             None,
             None,
             None,

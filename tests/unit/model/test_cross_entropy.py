@@ -60,6 +60,13 @@ def test_a_frozen_weight_gets_no_gradient():
     assert h_ND.grad.any()
 
 
+def test_a_second_backward_is_an_error():
+    loss, _ = chunked_cross_entropy(*_problem())
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="second backward"):
+        loss.backward()
+
+
 def test_an_infinite_logit_makes_the_loss_not_finite():
     h_ND, weight_VD, targets_N = _problem()
     with torch.no_grad():
