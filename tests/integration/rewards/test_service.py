@@ -12,6 +12,7 @@ import urllib3
 from mimo_vl.config.processing import ProcessingConfig
 from mimo_vl.config.rewards import RewardsConfig
 from mimo_vl.errors import InputError, ServiceUnavailableError
+from mimo_vl.rewards.mapping import sigmoid
 from mimo_vl.rewards.service.client import RewardClient
 from mimo_vl.schema.reward import ScoreRequest, ScoreStatus
 from mimo_vl.vocabulary import RewardTask
@@ -24,11 +25,13 @@ TOKEN = "a-test-token"
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Rules, and one reward model whose folder holds no weights: it must be `unavailable`, not break the service."""
+    """Rules, a real multimodal reward model, and a text one whose folder holds no weights: it must be `unavailable`."""
     ray = pytest.importorskip("ray")
     from mimo_vl.rewards.service.app import deploy, shutdown
+    from tests.fakes.reward_models import write_reward_model
 
-    empty: Path = tmp_path_factory.mktemp("reward_model")
+    empty: Path = tmp_path_factory.mktemp("empty")
+    weights = write_reward_model(tmp_path_factory.mktemp("reward_model"), kind="multimodal")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
@@ -36,7 +39,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         try:
             config = RewardsConfig(math_deadline_s=5.0, request_deadline_s=30.0)
             processing = ProcessingConfig(min_pixels=3136, max_pixels=12544)
-            dirs = {RewardTask.PREFERENCE_TEXT: empty}
+            dirs = {RewardTask.PREFERENCE_TEXT: empty, RewardTask.PREFERENCE_MULTIMODAL: weights}
             yield deploy(config, processing, reward_model_dirs=dirs, token=TOKEN)
             shutdown()
         finally:
@@ -64,17 +67,19 @@ def test_results_come_in_the_order_of_the_requests_across_batches_and_tasks(url:
     assert {r.reward for r in results[1::2]} == {1.0}
 
 
-def test_a_reward_model_that_cannot_load_is_unavailable_and_the_rules_go_on(url: str) -> None:
-    preference = score_request(RewardTask.PREFERENCE_TEXT, "hello", request_id="p")
-    undeployed = score_request(RewardTask.PREFERENCE_MULTIMODAL, "hello", request_id="m")
-    results = RewardClient(url, TOKEN).score([preference, _counting(3, "c"), undeployed])
-    assert [(r.reward, r.status) for r in results] == [
-        (None, ScoreStatus.UNAVAILABLE),
-        (1.0, ScoreStatus.SCORED),
-        (None, ScoreStatus.UNAVAILABLE),
-    ]
+def test_a_reward_model_that_cannot_load_is_unavailable_and_the_others_go_on(url: str) -> None:
+    broken = score_request(RewardTask.PREFERENCE_TEXT, "hello", request_id="p")
+    requests = [broken, _counting(3, "c")]
+    requests += [score_request(RewardTask.PREFERENCE_MULTIMODAL, text, request_id=text) for text in ("1", "2 3")]
+    results = RewardClient(url, TOKEN).score(requests)
+    assert (results[0].reward, results[0].status) == (None, ScoreStatus.UNAVAILABLE)
     assert "cannot be loaded" in results[0].reason
-    assert "no reward model for preference_multimodal" in results[2].reason
+    assert results[1].reward == 1.0
+    for result in results[2:]:
+        assert result.status is ScoreStatus.SCORED
+        assert result.reward == pytest.approx(sigmoid(result.breakdown["score"]))
+    assert results[2].reward != results[3].reward
+    assert RewardClient(url, TOKEN).score(requests)[2].reward == results[2].reward
 
 
 def test_repeated_requests_get_the_same_result_and_conflicting_ids_are_refused(url: str) -> None:
