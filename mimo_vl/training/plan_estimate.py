@@ -1,0 +1,168 @@
+"""What would each stage need: GPUs, memory per GPU by cause, steps, GPU-hours? Arithmetic, without torch or a GPU.
+
+Memory follows ZeRO (Rajbhandari et al. 2020, section 3) with bf16 weights and gradients and fp32 AdamW state: 12 bytes
+per trained parameter (master copy, two moments). Activations: the inputs of every layer where they are recomputed,
+else the 34 bytes per token and width of a transformer layer (Korthikanti et al. 2022, without attention scores).
+Time = useful operations / (MFU * peak). Left out: communication, data loading, evaluation, restarts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from mimo_vl.config.model import ModelConfig
+from mimo_vl.config.pipeline import PipelineConfig
+from mimo_vl.config.training import Component, ParallelismConfig, RewardModelConfig, StageConfig
+from mimo_vl.training.flops import ParameterCount, count_flops, count_parameters
+from mimo_vl.vocabulary import PRETRAINING_STAGES, REWARD_MODEL_STAGES
+
+# Dense bf16 peak of the GPU that the plan is made for (H100 or H200 SXM), and the share of it that is assumed.
+PEAK_FLOPS = 989e12
+MFU = 0.40
+_GIB = 2**30
+_BYTES_PER_WEIGHT, _BYTES_PER_MOMENTS = {"bfloat16": 2, "float32": 4}, 12
+_BYTES_PER_ACTIVATION = 34
+# Vocabulary of tokenizers made by the `base` stage, where the configuration says "as many as it has".
+_DEFAULT_VOCAB = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagePlan:
+    """One line of the plan. Memory is per GPU in GiB; gpu_hours at the stated share of the peak (mfu)."""
+
+    stage: str
+    gpus: int
+    zero_stage: int
+    trainable_millions: float
+    weights_gib: float
+    gradients_gib: float
+    optimizer_gib: float
+    activations_gib: float
+    memory_gib: float
+    tokens_per_step: int
+    steps: int
+    tokens_billions: float
+    mfu: float
+    gpu_hours: float
+
+
+def estimate(config: PipelineConfig) -> list[StagePlan]:
+    """One plan per pre-training stage and reward model, in order."""
+    plans = [_stage_plan(str(name), config.stages[name], config.model) for name in PRETRAINING_STAGES]
+    length = config.stages[PRETRAINING_STAGES[0]].sequence_length
+    plans += [_reward_plan(str(name), config.reward_models[name], config.model, length) for name in REWARD_MODEL_STAGES]
+    return plans
+
+
+def _stage_plan(name: str, stage: StageConfig, model: ModelConfig) -> StagePlan:
+    parallelism = stage.parallelism
+    tokens_per_step = rows_per_step(parallelism) * stage.sequence_length
+    steps = round(stage.tokens_total / tokens_per_step) if stage.tokens_total else stage.num_steps
+    return _plan(
+        name,
+        model,
+        trainable=stage.trainable,
+        parallelism=parallelism,
+        sequence_length=stage.sequence_length,
+        patches_per_row=stage.max_patches_per_row,
+        tokens_per_step=tokens_per_step,
+        steps=steps,
+    )
+
+
+def _reward_plan(name: str, config: RewardModelConfig, model: ModelConfig, sequence_length: int) -> StagePlan:
+    """Per 1,000 steps: how many there are depends on the pairs that curation finds."""
+    has_vision = config.kind == "multimodal"
+    return _plan(
+        name,
+        model,
+        trainable=tuple(Component) if has_vision else (Component.LANGUAGE,),
+        parallelism=config.parallelism,
+        sequence_length=sequence_length,
+        patches_per_row=sequence_length if has_vision else 0,
+        tokens_per_step=2 * config.batch_pairs * sequence_length,
+        steps=1000,
+    )
+
+
+def rows_per_step(parallelism: ParallelismConfig) -> int:
+    return parallelism.num_ranks * parallelism.accumulation_steps * parallelism.rows_per_micro_batch
+
+
+def _plan(
+    name: str,
+    model: ModelConfig,
+    *,
+    trainable: Collection[Component],
+    parallelism: ParallelismConfig,
+    sequence_length: int,
+    patches_per_row: int,
+    tokens_per_step: int,
+    steps: int,
+) -> StagePlan:
+    count = count_parameters(model, vocab_size=_DEFAULT_VOCAB)
+    num_trained = sum(count.of(component) for component in trainable)
+    weights, gradients, moments = _state_bytes(count, num_trained, parallelism, model.dtype)
+    activations = _activation_bytes(model, trainable, parallelism, tokens=sequence_length, patches=patches_per_row)
+    flops = count_flops(model, trainable=trainable, context=sequence_length, vocab_size=_DEFAULT_VOCAB)
+    # The tower is assumed to be half used: a full row of patches in every second row.
+    patches_per_step = tokens_per_step / sequence_length * patches_per_row / 2
+    flops_per_step = tokens_per_step * flops.per_token + patches_per_step * flops.per_patch
+    return StagePlan(
+        stage=name,
+        gpus=parallelism.num_ranks,
+        zero_stage=parallelism.zero_stage,
+        trainable_millions=num_trained / 1e6,
+        weights_gib=weights / _GIB,
+        gradients_gib=gradients / _GIB,
+        optimizer_gib=moments / _GIB,
+        activations_gib=activations / _GIB,
+        memory_gib=(weights + gradients + moments + activations) / _GIB,
+        tokens_per_step=tokens_per_step,
+        steps=steps,
+        tokens_billions=steps * tokens_per_step / 1e9,
+        mfu=MFU,
+        gpu_hours=steps * flops_per_step / (MFU * PEAK_FLOPS) / 3600,
+    )
+
+
+def _state_bytes(
+    count: ParameterCount, num_trained: int, parallelism: ParallelismConfig, dtype: str
+) -> tuple[float, float, float]:
+    """(weights, gradients, optimizer) per GPU: ZeRO-1 shards the last, ZeRO-2 also the second, ZeRO-3 all."""
+    shards, stage = parallelism.num_ranks, parallelism.zero_stage
+    size = _BYTES_PER_WEIGHT[dtype]
+    weights = count.total * size / (shards if stage >= 3 else 1)
+    gradients = num_trained * size / (shards if stage >= 2 else 1)
+    moments = num_trained * _BYTES_PER_MOMENTS / (shards if stage >= 1 else 1)
+    return weights, gradients, moments
+
+
+def _activation_bytes(
+    model: ModelConfig,
+    trainable: Collection[Component],
+    parallelism: ParallelismConfig,
+    *,
+    tokens: int,
+    patches: int,
+) -> float:
+    """Kept for backward of one micro-batch. A frozen tower below everything that trains keeps none."""
+    rows, language, vision = parallelism.rows_per_micro_batch, model.language, model.vision
+    total = (
+        rows
+        * tokens
+        * _tower_bytes(language.num_layers, language.hidden_size, is_recomputed=parallelism.checkpoint_language)
+    )
+    if Component.VISION in trainable:
+        total += (
+            rows * patches * _tower_bytes(vision.depth, vision.hidden_size, is_recomputed=parallelism.checkpoint_vision)
+        )
+    return total
+
+
+def _tower_bytes(num_layers: int, width: int, *, is_recomputed: bool) -> float:
+    """Bytes per token: every layer's input and one whole layer, or all of every layer."""
+    if is_recomputed:
+        return width * (2 * num_layers + _BYTES_PER_ACTIVATION)
+    return width * _BYTES_PER_ACTIVATION * num_layers
