@@ -18,7 +18,7 @@ from mimo_vl.tracking.runs import ensure_experiment, ensure_parent_run
 
 from .conftest import Server
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 RUN = "runs/local/demo/abcd1234"
 DIGEST = "sha256:" + "ab" * 32
