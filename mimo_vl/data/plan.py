@@ -39,7 +39,7 @@ Row = tuple[SampleRef, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class PlanState:
-    """Everything before a window, in a few integers: resuming needs no more (and not even this: plans replay)."""
+    """What precedes a window, in a few integers and ids. Plans replay it from the start: nobody has to save it."""
 
     window: int = 0
     next_slot: int = 0
@@ -95,6 +95,12 @@ class RowPlan:
         rows = self.rows(step)
         loads = [int(sum(self.cost(ref)[1] for ref in row)) for row in rows]
         return [rows[i] for i in level(loads, world_size)[rank]]
+
+    def state(self, step: int) -> PlanState:
+        """What was drawn and carried over before the window that holds this step."""
+        window = step // self._steps_per_window
+        self._window_rows(window)
+        return self._states[window]
 
     def cost(self, ref: SampleRef) -> tuple[int, int]:
         tokens, patches = self._costs[ref.data_type][ref.index].tolist()
@@ -161,5 +167,5 @@ class RowPlan:
                 tokens, patches = costs[over[0]].tolist()
                 raise ConfigError(
                     f"sequence_length {self._capacity[0]}, max_patches_per_row {self._capacity[1]}: {len(over)} of "
-                    f"the {name} samples do not fit, the first has {tokens} tokens and {patches} patches; raise the limits"
+                    f"the {name} samples do not fit, first {tokens} tokens and {patches} patches; raise the limits"
                 )

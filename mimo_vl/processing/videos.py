@@ -42,19 +42,20 @@ def plan_video(*, num_frames: int, fps: float, height: int, width: int, config: 
     """Decide from the numbers alone; `video_total_tokens` is a hard limit (Qwen's own rule can exceed it by 5 %).
 
     Raises:
-        ValueError: fewer than 2 frames, or no positive frame rate.
+        ValueError: fewer than 2 frames, no positive frame rate, or frames too thin for the limit.
     """
     if num_frames < TEMPORAL_PATCH or not fps > 0:
         raise ValueError(
             f"video has {num_frames} frames at {fps} fps; wanted at least {TEMPORAL_PATCH} frames and fps > 0"
         )
     count = _num_sampled(num_frames, fps, config)
-    while True:
-        new_height, new_width = _frame_size(count, height, width, config)
-        num_tokens = count // TEMPORAL_PATCH * new_height * new_width // (FACTOR * FACTOR)
-        if num_tokens <= config.video_total_tokens or count <= TEMPORAL_PATCH:
-            break
+    new_height, new_width = _frame_size(count, height, width, config)
+    # Thin frames cannot shrink enough, since no side goes below 28: they give up frames instead.
+    while count // TEMPORAL_PATCH * new_height * new_width > config.video_total_tokens * FACTOR * FACTOR:
         count -= TEMPORAL_PATCH
+        if count < TEMPORAL_PATCH:
+            raise ValueError(f"frames of {width}x{height} px exceed {config.video_total_tokens} tokens; crop the video")
+        new_height, new_width = _frame_size(count, height, width, config)
     indices = tuple(int(i) for i in np.round(np.linspace(0, num_frames - 1, count)))
     effective_fps = count / num_frames * fps
     return VideoPlan(

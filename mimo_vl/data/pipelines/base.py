@@ -24,7 +24,9 @@ BACKGROUND = 10
 NUM_CELL_CLASSES = 11
 _CELLS_PER_SIDE = 2
 _NUM_STATEMENT_TEXTS = 3000
-_NUM_ANSWERS_PER_TYPE = 300
+_NUM_ANSWERS_PER_TYPE = 100
+# Drafts are drawn as well, which costs more than counting their texts several times.
+_ANSWER_WEIGHT = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,6 @@ def train_tokenizer(studio: Studio, *, seed: int, vocab_size: int) -> Tokenizer:
             rng = np.random.default_rng([seed, 0xB9E, list(DataType).index(data_type), k])
             make = TRAINING[data_type][k % len(TRAINING[data_type])][0]
             draft = make(studio, rng, Language.EN if rng.random() < 0.5 else Language.ZH)
-            texts += [part.text for part in draft.question if isinstance(part, TextPart)]
-            texts.append(draft.answer or "")
+            parts = [part.text for part in draft.question if isinstance(part, TextPart)]
+            texts += [*parts, draft.answer or ""] * _ANSWER_WEIGHT
     return train_bpe(texts, vocab_size=vocab_size)

@@ -20,7 +20,7 @@ from mimo_vl.data.synthesis.studio import Studio
 from mimo_vl.vocabulary import Language, Split
 
 # A shard gives up after this many candidates per wanted record: the generators cannot make that many distinct ones.
-_MAX_CANDIDATES_PER_RECORD = 50
+_MAX_CANDIDATES_PER_RECORD = 20
 
 
 class Form(StrEnum):
