@@ -39,8 +39,9 @@ def judge(stage: StageStatus, seen: StageObservation | None) -> Outcome:
     was_stopped = stage.stopped_attempt == stage.attempt and stage.attempt > 0
     code = seen.exit_code if seen else None
     text = seen.message if seen else ""
+    own_reason = seen.reason if seen else ""
     if code == EXIT_PERMANENT:
-        return Outcome(Verdict.PERMANENT, "PermanentError", text or "the process ended with exit code 2")
+        return Outcome(Verdict.PERMANENT, own_reason or "PermanentError", text or "the process ended with exit code 2")
     if was_stopped:
         return Outcome(Verdict.STOPPED, "Stopped", text or "stopped on request", stage.free_resumes)
     if seen is not None and seen.is_evicted:
@@ -69,7 +70,7 @@ def _failure(code: int | None, seen: StageObservation | None, text: str) -> tupl
         return "NoManifest", text or "exit code 0, but no manifest.json was published"
     if code == _KILLED:
         return "Killed", text or "killed by SIGKILL (exit code 137); if nobody did it, memory ran out"
-    return "Failed", text or f"the process ended with exit code {code}"
+    return (seen.reason if seen and seen.reason else "Failed"), text or f"the process ended with exit code {code}"
 
 
 def backoff_s(policy: RetryPolicy, failures: int) -> float:

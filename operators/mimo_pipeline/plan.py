@@ -48,6 +48,8 @@ class StageObservation:
     exit_code: int | None = None
     is_oom: bool = False
     is_evicted: bool = False
+    reason: str = ""
+    """The process's own word for why it ended, such as DiskFull."""
     message: str = ""
     output: Output | None = None
     finishing_s: float | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from pathlib import Path
 from mimo_vl.errors import InputError
 from mimo_vl.schema.manifest import ExitRecord, Manifest
 from mimo_vl.storage.artifacts import read_manifest
-from mimo_vl.storage.attempts import read_exit_record, read_progress
+from mimo_vl.storage.attempts import read_claim, read_exit_record, read_progress
 from mimo_vl.storage.checkpoints import complete_steps
 from mimo_vl.storage.layout import CHECKPOINTS_DIR, MANIFEST, attempt_prefix, join
 from mimo_vl.storage.store import ArtifactStore
@@ -104,7 +105,7 @@ class LocalBackend:
         name = (child.stage, child.attempt)
         if name in self._ended:
             return self._ended[name]
-        child = self._reap(child)
+        child = self._reap(self._identified(child))
         launcher_alive = is_same_process(child.pid, child.started_at_s)
         headless = not launcher_alive and self._has_members(child)
         # Liveness first, files afterwards: the files of an attempt that was gone by then are final.
@@ -112,6 +113,17 @@ class LocalBackend:
         if not seen.alive:
             self._ended[name] = seen
         return seen
+
+    def _identified(self, child: Child) -> Child:
+        """A controller that died right after starting a launcher left no pid; the launcher's claim has it."""
+        if child.pid:
+            return child
+        claim = read_claim(self._store, attempt_prefix(self._facts.run_id, child.stage, child.attempt))
+        if claim is None or claim.stage_key != child.key or claim.hostname != socket.gethostname():
+            return child
+        child = child.model_copy(update={"pid": claim.pid, "started_at_s": claim.process_start_time_s})
+        self._records.save(child)
+        return child
 
     def _reap(self, child: Child) -> Child:
         process = self._started.get((child.stage, child.attempt))
@@ -147,6 +159,7 @@ class LocalBackend:
             terminating_s=None if child.terminating_at_s is None else now_s - child.terminating_at_s,
             exit_code=code,
             is_oom=bool(record and "oom" in record.reason.lower()),
+            reason=record.reason if record else "",
             message=message,
             output=None if manifest is None else self._output(prefix, manifest),
             finishing_s=now_s - self._manifest_seen_at_s.get((child.stage, child.attempt), now_s),

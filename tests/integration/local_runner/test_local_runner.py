@@ -25,7 +25,7 @@ from operators.mimo_pipeline.builders.process import STAGE_MODULES
 from operators.mimo_pipeline.local.children import ChildRecords
 from operators.mimo_pipeline.local.state import RunFolder
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
 ROOT = Path(__file__).parents[3]
 MODULES = dict.fromkeys(STAGE_MODULES, "tests.integration.local_runner.fake_stage")
@@ -119,7 +119,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
         process.wait()
 
 
-def eventually(is_true: Callable[[], bool], *, deadline_s: float = 30.0) -> None:
+def eventually(is_true: Callable[[], bool], *, deadline_s: float = 60.0) -> None:
     end_s = time.monotonic() + deadline_s
     while not is_true():
         assert time.monotonic() < end_s, "did not happen in time"
@@ -189,7 +189,7 @@ def test_ctrl_c_saves_and_the_next_run_goes_on(bench: Bench) -> None:
     eventually(lambda: bench.trace("base") == ["start-1-at-0"])
     eventually(lambda: any(bench.run_dir.glob("store/**/step-1/complete.json")))
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 75
+    assert process.wait(timeout=60) == 75
     assert bench.state("base") == StageState.SUSPENDED
     bench.slow("base", on=False)
     assert bench.run() == 0
@@ -209,6 +209,23 @@ def test_a_launcher_that_outlived_its_controller_is_adopted(bench: Bench) -> Non
     assert bench.run() == 0
     assert bench.trace("base") == ["start-1-at-0"]
     assert bench.folder.load().status.stage("base").attempt == 1
+
+
+def test_a_launcher_whose_pid_was_never_written_down_is_adopted_by_its_claim(bench: Bench) -> None:
+    bench.slow("base")
+    process = bench.spawn("base")
+    eventually(lambda: bench.trace("base") == ["start-1-at-0"])
+    process.kill()
+    process.wait()
+    pipeline = bench.folder.load()
+    records = ChildRecords(bench.folder.children_path(pipeline.metadata.uid))
+    (child,) = records.all()
+    # As if the controller had died between starting the launcher and writing down its pid.
+    records.save(child.model_copy(update={"pid": 0}))
+    threading.Timer(1.0, lambda: bench.slow("base", on=False)).start()
+    assert bench.run("base") == 0
+    assert bench.trace("base") == ["start-1-at-0"]
+    assert bench.launcher("base") == child.pid
 
 
 def test_killing_controller_and_launcher_group_gives_the_same_digests_as_an_undisturbed_run(
@@ -237,7 +254,7 @@ def test_a_second_run_of_the_same_folder_is_refused_and_names_the_first(bench: B
         bench.run()
     assert refused.value.exit_code == 2
     bench.slow("base", on=False)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=60) == 0
 
 
 def test_a_different_run_is_refused_while_processes_of_the_earlier_one_live(bench: Bench) -> None:
@@ -261,7 +278,7 @@ def test_suspend_and_resume_from_outside(bench: Bench) -> None:
     eventually(lambda: bench.state("base") == StageState.SUSPENDED)
     bench.slow("base", on=False)
     bench.folder.edit_spec(lambda p: p.spec.model_copy(update={"suspend": False}))
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=60) == 0
     assert [line.split("-at")[0] for line in bench.trace("base")] == ["start-1", "start-2"]
 
 
@@ -270,7 +287,7 @@ def test_cancel_from_outside_ends_the_run(bench: Bench) -> None:
     process = bench.spawn()
     eventually(lambda: bench.trace("base") == ["start-1-at-0"])
     bench.folder.edit_spec(lambda p: p.spec.model_copy(update={"cancel": True}))
-    assert process.wait(timeout=30) == 1
+    assert process.wait(timeout=60) == 1
     assert bench.folder.load().status.phase == "Cancelled"
 
 

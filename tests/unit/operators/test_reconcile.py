@@ -163,6 +163,8 @@ def test_a_process_that_vanished_without_a_record_counts_as_a_failure() -> None:
         (gone("a", exit_code=1, is_oom=True), "OutOfMemory"),
         (gone("a", exit_code=137), "Killed"),
         (gone("a", exit_code=3), "Failed"),
+        (gone("a", exit_code=1, reason="DiskFull"), "DiskFull"),
+        (gone("a", exit_code=2, reason="NonFiniteLossError"), "NonFiniteLossError"),
     ],
 )
 def test_a_failure_is_named_after_its_cause(seen, reason) -> None:
