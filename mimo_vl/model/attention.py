@@ -5,12 +5,14 @@ T x T mask exists. The second name contains "flash" because only then does the t
 call instead of looping over them. Without segment boundaries `varlen` is stock SDPA, so `generate` works unchanged.
 
 On CPU, segments of like length are gathered into one batched SDPA call: a causal segment may be padded at its end for
-free of mask, since no real query sees the padding. On GPU a varlen flash kernel (torch's, else flash_attn's) runs.
+free of mask, since no real query sees the padding. On GPU, in half precision, a varlen flash kernel runs (flash_attn's if
+installed, else torch's).
 """
 
 # Shapes: T tokens of the row, S segments, L length of a segment, H query heads, G key/value heads, K head width
 from __future__ import annotations
 
+import functools
 import importlib.util
 from typing import Any
 
@@ -25,6 +27,8 @@ from mimo_vl.model.segments import SegmentGroup, segment_groups
 
 TEXT_ATTENTION = "varlen"
 VISION_ATTENTION = "varlen_flash"
+# What flash kernels compute in; float32 on a GPU takes the way of the CPU.
+_FLASH_DTYPES = (torch.bfloat16, torch.float16)
 
 
 def register() -> None:
@@ -90,7 +94,7 @@ def _varlen(
     if query.shape[0] != 1:
         raise ValueError(f"varlen attention got a batch of {query.shape[0]} rows, wanted 1; pack samples into one row")
     q_THK, k_TGK, v_TGK = (x[0].transpose(0, 1) for x in (query, key, value))
-    if query.is_cuda:
+    if query.is_cuda and query.dtype in _FLASH_DTYPES:
         out_THK = _flash(q_THK, k_TGK, v_TGK, cu_seqlens, max_length, is_causal=is_causal, scaling=scaling)
     else:
         boundaries = tuple(cu_seqlens.tolist())
@@ -113,7 +117,7 @@ def _grouped_sdpa(
     outs = [_group_sdpa(q_THK, k_TGK, v_TGK, group, is_causal=is_causal, scaling=scaling) for group in groups]
     if restore_T is None:
         return outs[0]
-    return torch.cat(outs).index_select(0, restore_T)
+    return torch.cat(outs).index_select(0, restore_T.to(q_THK.device))
 
 
 def _group_sdpa(
@@ -128,7 +132,7 @@ def _group_sdpa(
     """Attention of the group's segments as one batch; returns its slots [S * L, H, K], padding included."""
 
     def batch(x_TNK: torch.Tensor) -> torch.Tensor:
-        slots = x_TNK if group.token_of_slot is None else x_TNK.index_select(0, group.token_of_slot)
+        slots = x_TNK if group.token_of_slot is None else x_TNK.index_select(0, group.token_of_slot.to(x_TNK.device))
         return slots.unflatten(0, (group.num_segments, group.length)).transpose(1, 2)
 
     out_SHLK = functional.scaled_dot_product_attention(
@@ -155,7 +159,7 @@ def _flash(
     cu_seqlens = cu_seqlens.to(device=q_THK.device, dtype=torch.int32)
     if max_length is None:  # a sync: callers that know the length on the host pass it
         max_length = int((cu_seqlens[1:] - cu_seqlens[:-1]).max())
-    if importlib.util.find_spec("flash_attn") is not None:
+    if _has_flash_attn():
         from flash_attn import flash_attn_varlen_func
 
         out: torch.Tensor = flash_attn_varlen_func(
@@ -178,3 +182,8 @@ def _flash(
         enable_gqa=q_THK.shape[1] != k_TGK.shape[1],
     )
     return flash_THK
+
+
+@functools.cache
+def _has_flash_attn() -> bool:
+    return importlib.util.find_spec("flash_attn") is not None
