@@ -15,6 +15,7 @@ MAX_TOTAL_SECONDS = 1200
 MAX_PSS_BYTES = 10 * 2**30
 # Stages that report a loss on a fixed held-out batch.
 LOSS_STAGES = ("projector-warmup", "vision-language-alignment", "multimodal-pretraining", "long-context-sft")
+REWARD_MODELS = ("reward-model-text", "reward-model-multimodal")
 FAMILIES = (
     *("visual_reasoning", "text_reasoning", "grounding", "counting", "temporal_grounding"),
     *("caption", "interleaved", "ocr", "qa", "video", "gui", "instruction", "text"),
@@ -44,6 +45,7 @@ def check(summary: Json) -> list[Claim]:
         *_sizes(families),
         *_gains(families),
         *_skills(families),
+        *_reward_models(summary.get("reward_models", [])),
         *_reinforcement(summary.get("mean_reward") or {}, families),
         _at_most("total_seconds", summary.get("total_seconds"), MAX_TOTAL_SECONDS),
         _at_most("peak_pss_bytes", summary.get("peak_pss_bytes"), MAX_PSS_BYTES),
@@ -90,6 +92,15 @@ def _skills(families: Mapping[str, Json]) -> Iterator[Claim]:
     yield _at_least("counting of SFT", families.get("counting", {}).get("sft"), MIN_COUNTING)
     boxes = _metric(families.get("grounding", {}), "sft", "box_reward")
     yield _at_least("boxes of SFT, mean (1 + GIoU) / 2", boxes, MIN_BOX_REWARD)
+
+
+def _reward_models(models: list[Json]) -> Iterator[Claim]:
+    by_name = {m["name"]: m for m in models}
+    for name in REWARD_MODELS:
+        model = by_name.get(name, {})
+        bounds = model.get("ci")
+        got = f"{_show(model.get('pairwise_accuracy'))} {_show_ci(bounds)}"
+        yield Claim(f"held-out pairs of {name}", bounds is not None and bounds[0] > 0.5, got, "interval above 0.5")
 
 
 def _reinforcement(mean: Json, families: Mapping[str, Json]) -> Iterator[Claim]:

@@ -11,6 +11,7 @@ import jinja2
 
 from mimo_vl.evaluation.charts import MODEL_COLOURS, curve_chart, interval_chart
 from mimo_vl.evaluation.collect import RunMaterial
+from mimo_vl.evaluation.summary import reward_models
 from mimo_vl.schema.evaluation import Bounds, Evaluation, FamilyComparison, ModelScore, StageSummary
 
 MODEL_TITLES = {"base": "Base", "sft": "SFT", "rl": "RL"}
@@ -42,7 +43,7 @@ def render_report(material: RunMaterial, stages: Sequence[StageSummary], facts: 
         pictures=[(p, _data_uri(material.pictures[p.path])) for p in evaluation.pictures] if evaluation else [],
         losses=[(name, curve_chart(c, y_label="loss", key=name)) for name, c in material.loss_curves.items()],
         rewards=curve_chart(material.reward_curves, y_label="mean reward", key="rewards", size_inches=(8.4, 3.2)),
-        reward_models=_reward_models(material),
+        reward_models=list(reward_models(material)),
         examples=material.examples,
     )
 
@@ -94,15 +95,6 @@ def _interval_rows(evaluation: Evaluation) -> list[tuple[str, dict[str, tuple[fl
 
 def _dots(family: FamilyComparison) -> dict[str, tuple[float, float, float]]:
     return {name: (score.value, *score.ci) for name, score in family.models.items()}
-
-
-def _reward_models(material: RunMaterial) -> list[tuple[str, float, Bounds]]:
-    rows = []
-    for name, output in material.stages.items():
-        m = output.manifest.metrics
-        if {"pairwise_accuracy", "ci_low", "ci_high"} <= set(m):
-            rows.append((name, m["pairwise_accuracy"], (m["ci_low"], m["ci_high"])))
-    return rows
 
 
 def _data_uri(png: bytes) -> str:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from mimo_vl.evaluation.collect import RunMaterial, StageOutput
-from mimo_vl.schema.evaluation import FamilyComparison, FamilySummary, MeanReward, StageSummary, Summary
+from mimo_vl.schema.evaluation import (
+    FamilyComparison,
+    FamilySummary,
+    MeanReward,
+    RewardModelSummary,
+    StageSummary,
+    Summary,
+)
 from mimo_vl.vocabulary import StageName
 
 
@@ -21,7 +28,17 @@ def build_summary(material: RunMaterial, *, unfinished: Iterable[str] = ()) -> S
         stages=tuple(stages),
         families=tuple(_family(f) for f in evaluation.families) if evaluation else (),
         mean_reward=evaluation.mean_reward if evaluation else MeanReward(),
+        reward_models=tuple(reward_models(material)),
     )
+
+
+def reward_models(material: RunMaterial) -> Iterator[RewardModelSummary]:
+    """Of every stage whose manifest has a pairwise accuracy."""
+    for name, output in material.stages.items():
+        metrics = output.manifest.metrics
+        if "pairwise_accuracy" in metrics:
+            ci = (metrics["ci_low"], metrics["ci_high"])
+            yield RewardModelSummary(name=name, pairwise_accuracy=metrics["pairwise_accuracy"], ci=ci)
 
 
 def _stage(name: str, output: StageOutput) -> StageSummary:

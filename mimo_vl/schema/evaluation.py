@@ -138,6 +138,14 @@ class FamilySummary(Record):
     metrics: dict[str, dict[str, float]] = Field(default_factory=dict)
 
 
+class RewardModelSummary(Record):
+    """Share of held-out pairs in which the chosen answer scores higher."""
+
+    name: str
+    pairwise_accuracy: float
+    ci: Bounds
+
+
 class Summary(Record):
     """summary.json. The controller completes `total_seconds`, `peak_pss_bytes` and the stages' state."""
 
@@ -148,5 +156,6 @@ class Summary(Record):
     stages: tuple[StageSummary, ...]
     families: tuple[FamilySummary, ...] = ()
     mean_reward: MeanReward = Field(default_factory=MeanReward)
+    reward_models: tuple[RewardModelSummary, ...] = ()
     total_seconds: float | None = None
     peak_pss_bytes: int | None = None

@@ -78,6 +78,9 @@ def material(finished: tuple[Evaluation, Path]) -> RunMaterial:
         {
             "evaluate": _output("evaluate", _files(finished[1])),
             "morl": _output("morl", {"metrics.jsonl": "\n".join(map(json.dumps, steps)).encode()}),
+            "reward-model-text": _output(
+                "reward-model-text", {}, pairwise_accuracy=0.8, ci_low=0.7, ci_high=0.9, loss_first=0.7, loss_last=0.4
+            ),
             "long-context-sft": _output(
                 "long-context-sft",
                 {"metrics.json": json.dumps(history).encode()},
@@ -167,7 +170,8 @@ def test_summary_has_exactly_the_fields_that_readers_expect(material: RunMateria
     stage_fields = {"name", "status", "seconds", "tokens", "loss_first", "loss_last", "reused"}
     assert stage_fields <= set(summary["stages"][0])
     assert [(s["name"], s["status"]) for s in summary["stages"]] == [
-        ("base", "Failed"), ("long-context-sft", "Succeeded"), ("morl", "Succeeded"), ("evaluate", "Succeeded"),
+        ("base", "Failed"), ("long-context-sft", "Succeeded"), ("reward-model-text", "Succeeded"),
+        ("morl", "Succeeded"), ("evaluate", "Succeeded"),
     ]  # fmt: skip
     assert {"name", "n", "base", "sft", "rl", "rl_minus_sft_ci"} <= set(summary["families"][0])
     assert len(summary["families"][0]["rl_minus_sft_ci"]) == 2
@@ -221,6 +225,8 @@ def test_claims_fail_on_a_small_run_for_its_size_and_pass_where_it_learned(mater
     assert claims["loss falls in long-context-sft"].holds
     assert claims["mean reward rises by RL"].holds
     assert claims["boxes of SFT, mean (1 + GIoU) / 2"].holds
+    assert claims["held-out pairs of reward-model-text"].holds
+    assert not claims["held-out pairs of reward-model-multimodal"].holds
     assert not claims["items of counting"].holds
     assert not claims["counting of SFT"].holds
     assert not claims["loss falls in projector-warmup"].holds
