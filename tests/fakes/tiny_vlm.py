@@ -19,11 +19,11 @@ class NumberDecoder:
         return " ".join(str(i) for i in token_ids)
 
 
-def build_model(seed: int = 0) -> Qwen2_5_VLForConditionalGeneration:
+def build_model(seed: int = 0, *, vocab_size: int = VOCAB, end_token: int = STOP) -> Qwen2_5_VLForConditionalGeneration:
     torch.manual_seed(seed)
     config = Qwen2_5_VLConfig(
         text_config={
-            "vocab_size": VOCAB,
+            "vocab_size": vocab_size,
             "hidden_size": 32,
             "intermediate_size": 48,
             "num_hidden_layers": 2,
@@ -50,7 +50,7 @@ def build_model(seed: int = 0) -> Qwen2_5_VLForConditionalGeneration:
         tie_word_embeddings=False,
     )
     model = prepare_model(Qwen2_5_VLForConditionalGeneration(config).eval())
-    model.generation_config.eos_token_id = STOP
+    model.generation_config.eos_token_id = end_token
     model.generation_config.pad_token_id = 0
     return model
 

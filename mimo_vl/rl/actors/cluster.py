@@ -39,7 +39,8 @@ def local_cluster(config: RlConfig) -> Iterator[None]:
             object_store_memory=config.object_store_bytes,
             _temp_dir=str(folder),
             _node_ip_address="127.0.0.1",
-            log_to_driver=True,
+            # Ray's own processes warn about the dashboard that is not there; our actors' errors arrive as exceptions.
+            log_to_driver=False,
             logging_level="warning",
             configure_logging=False,
         )

@@ -1,0 +1,85 @@
+"""Everything MORL reads, tiny and random: a policy folder, a reward model folder and text prompts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mimo_vl.config.processing import ProcessingConfig
+from mimo_vl.config.rl import RlConfig
+from mimo_vl.config.training import CheckpointConfig
+from mimo_vl.data.record import Record
+from mimo_vl.data.step import Tally
+from mimo_vl.data.writers.dataset import seal_dataset
+from mimo_vl.data.writers.shard import ShardWriter
+from mimo_vl.model.checkpoint import save_model
+from mimo_vl.model.reward_head import RewardModel, save_reward_model
+from mimo_vl.processing.tokenizer import train_bpe
+from mimo_vl.rl.worker_settings import WorkerSettings
+from mimo_vl.schema.sample import Message, Sample, TextPart
+from mimo_vl.vocabulary import DataType, Language, RewardTask, RlFamily, Split
+from tests.fakes.tiny_vlm import build_model
+
+NUM_PROMPTS = 12
+
+
+@dataclass(frozen=True)
+class RlWorld:
+    policy_dir: Path
+    reward_model_dir: Path
+    datasets_dir: Path
+
+    def settings(self, scratch_dir: Path, num_steps: int) -> WorkerSettings:
+        rl = RlConfig(
+            family_weights={RlFamily.PREFERENCE_TEXT: 1.0},
+            prompts_per_step=3,
+            group_size=4,
+            num_steps=num_steps,
+            lr=1e-3,
+            max_new_tokens=8,
+            num_micro_batches=2,
+            num_rollout_workers=2,
+            call_timeout_s=240.0,
+            checkpoint=CheckpointConfig(every_steps=1),
+        )
+        return WorkerSettings(
+            policy_dir=self.policy_dir,
+            datasets_dir=self.datasets_dir,
+            rl=rl,
+            processing=ProcessingConfig(min_pixels=784, max_pixels=50176),
+            scratch_dir=scratch_dir,
+        )
+
+
+def build_rl_world(root: Path) -> RlWorld:
+    texts = [f"say {word} twice" for word in ("red", "blue", "green", "one", "two", "three", "up", "down")]
+    tokenizer = train_bpe(texts * 4, vocab_size=320)
+    end = tokenizer.special_ids.turn_end
+    policy, reward = root / "policy", root / "reward"
+    save_model(build_model(0, vocab_size=tokenizer.vocab_size, end_token=end), policy)
+    reward_model = RewardModel(build_model(1, vocab_size=tokenizer.vocab_size, end_token=end))
+    torch.nn.init.normal_(reward_model.head.weight, std=0.5)
+    save_reward_model(reward_model, reward, kind="text")
+    for folder in (policy, reward):
+        tokenizer.save(folder)
+    _write_prompts(root / "datasets" / f"rl-{RlFamily.PREFERENCE_TEXT}", texts)
+    return RlWorld(policy, reward, root / "datasets")
+
+
+def _write_prompts(folder: Path, texts: list[str]) -> None:
+    writer = ShardWriter(folder, 0)
+    for number in range(NUM_PROMPTS):
+        text = f"{texts[number % len(texts)]} {number}"
+        sample = Sample(
+            id=f"prompt-{number}",
+            data_type=DataType.INSTRUCTION,
+            language=Language.EN,
+            split=Split.TRAIN,
+            messages=(Message(role="user", parts=(TextPart(text=text),)),),
+            task=RewardTask.PREFERENCE_TEXT,
+            family=RlFamily.PREFERENCE_TEXT,
+        )
+        writer.write(Record(sample=sample), num_tokens=10, num_patches=0)
+    seal_dataset(folder, folder.name, [writer.close(Tally(seen=NUM_PROMPTS, kept=NUM_PROMPTS))])

@@ -1,0 +1,61 @@
+"""MORL on Ray as a process of its own, so that a test can kill it: world folder, output folder, number of steps."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from jobs.runtime import set_ray_environment
+from mimo_vl.config.rewards import RewardsConfig
+from mimo_vl.rl.checkpoint import RunLog
+from mimo_vl.storage.checkpoints import complete_checkpoint, newest_complete
+from mimo_vl.vocabulary import RewardTask
+from tests.fakes.rl_world import RlWorld
+
+
+class FolderStage:
+    """Checkpoints in a folder; nobody asks to stop."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def checkpoint_folder(self, step: int) -> Path:
+        path = self.folder / f"step-{step}"
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        return path
+
+    def seal_checkpoint(self, step: int) -> None:
+        complete_checkpoint(self.folder / f"step-{step}", step=step, stage_key="test")
+
+    def report(self, step: int, metrics: Mapping[str, float]) -> None: ...
+
+    def should_stop(self) -> bool:
+        return False
+
+
+def main(root: Path, out: Path, num_steps: int) -> None:
+    set_ray_environment()
+    from mimo_vl.rl.actors.session import MorlSession
+
+    world = RlWorld(root / "policy", root / "reward", root / "datasets")
+    with tempfile.TemporaryDirectory() as scratch:
+        session = MorlSession(
+            settings=world.settings(Path(scratch), num_steps),
+            rewards=RewardsConfig(),
+            reward_model_dirs={RewardTask.PREFERENCE_TEXT: world.reward_model_dir},
+            seed=0,
+        )
+        session.run(
+            stage=FolderStage(out / "checkpoints"),
+            log=RunLog(out / "artifact"),
+            checkpoint=newest_complete(out / "checkpoints"),
+            export_dir=out / "artifact" / "model",
+        )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
