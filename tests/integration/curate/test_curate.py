@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from jobs.curate import main
 from mimo_vl.config.compose import compose
 from mimo_vl.config.data import TinySynthesisConfig
 from mimo_vl.data.pipelines.base import train_tokenizer
@@ -16,7 +19,7 @@ from mimo_vl.data.pipelines.recipe import Form, Recipe
 from mimo_vl.data.pipelines.write import write_datasets
 from mimo_vl.data.readers.indexed import IndexedDataset
 from mimo_vl.data.synthesis.draft import Draft
-from mimo_vl.errors import InputError
+from mimo_vl.errors import ConfigError, InputError
 from mimo_vl.processing.encode import SampleEncoder
 from mimo_vl.processing.tokenizer import load_tokenizer
 from mimo_vl.schema.sample import TextPart
@@ -130,3 +133,27 @@ def test_more_records_than_exist_is_an_input_error(workshop: Workshop, tmp_path:
     task = ShardTask(recipe=recipe, number=0, size=3, directory=tmp_path)
     with pytest.raises(InputError, match=r"poor: 1 distinct records, wanted 3 \(\{'duplicate': \d+\}\)"):
         make_shard(workshop, task)
+
+
+def test_a_profile_without_synthesis_has_nothing_to_curate() -> None:
+    context = SimpleNamespace(config=compose("mimo_vl_7b"))
+    with pytest.raises(ConfigError, match=r"data\.synthesis: null in profile mimo_vl_7b"):
+        main(context)  # type: ignore[arg-type]
+
+
+def test_the_job_returns_what_it_wrote(workshop: Workshop, curated: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "tokenizer").symlink_to(workshop.tokenizer_dir)
+    config = compose("tiny")
+    steps: list[tuple[int, int]] = []
+    context = SimpleNamespace(
+        config=replace(config, data=replace(config.data, synthesis=workshop.synthesis, num_workers=1)),
+        input_dir=lambda _: base,
+        out_dir=tmp_path / "out",
+        progress=lambda step, total, **_: steps.append((step, total)),
+    )
+    metrics = main(context)  # type: ignore[arg-type]
+    assert metrics["datasets"] == 44
+    assert steps[-1][0] == steps[-1][1] == len(steps)
+    assert _digests(tmp_path / "out") == _digests(curated)

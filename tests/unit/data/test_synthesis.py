@@ -25,20 +25,8 @@ from mimo_vl.processing.videos import plan_video, read_frames
 from mimo_vl.schema.sample import TextPart
 from mimo_vl.vocabulary import DataType, Language, RlFamily, Split
 
-_ACTIONS = [
-    "click",
-    "scroll",
-    "input",
-    "drag",
-    "open",
-    "press",
-    "finished",
-    "longpress",
-    "hover",
-    "select",
-    "wait",
-    "appswitch",
-]
+_POINT_ACTIONS = ("click", "longpress", "drag", "input")
+_WORD_ACTIONS = ("scroll", "open", "press", "finished", "hover", "select", "wait", "appswitch")
 
 
 def _rngs(count: int) -> list[np.random.Generator]:
