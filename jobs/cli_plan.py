@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from mimo_vl.config.compose import compose
+from mimo_vl.training.plan_estimate import PEAK_FLOPS, StagePlan, estimate
+
+# All columns without folding.
+_MIN_WIDTH = 152
 
 
 def print_plan(profile: str, overrides: tuple[str, ...]) -> None:
-    config = compose(profile, overrides)
-    # Estimating needs the sizes of the model, not torch.
-    import dataclasses
-
-    from mimo_vl.training.plan_estimate import estimate
-
-    plans = estimate(config)
-    table = Table(title=f"Plan for profile {profile}", title_justify="left")
-    names = [f.name for f in dataclasses.fields(plans[0])]
-    for name in names:
-        table.add_column(name.replace("_", " "), justify="left" if name in ("stage", "name") else "right")
-    for plan in plans:
-        table.add_row(*(_cell(getattr(plan, name)) for name in names))
-    Console().print(table)
+    console = Console()
+    plans = estimate(compose(profile, overrides))
+    wide = Console(width=max(console.width, _MIN_WIDTH))
+    wide.print(plan_table(profile, plans))
+    total = sum(plan.gpu_hours for plan in plans)
+    shares = " and ".join(sorted({f"{plan.mfu:.0%}" for plan in plans}))
+    peak = f"{PEAK_FLOPS / 1e12:,.0f} TFLOP/s"
+    wide.print(f"{total:,.0f} GPU-hours in all, at {shares} of {peak} (MFU)", highlight=False)
+    wide.print("memory = weights + gradients + optimizer + activations, in GiB per GPU", highlight=False)
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:,.2f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+def plan_table(profile: str, plans: Sequence[StagePlan]) -> Table:
+    table = Table(title=f"Plan for profile {profile}", title_justify="left", box=box.SIMPLE)
+    table.add_column("stage", no_wrap=True)
+    headings = ("GPUs", "ZeRO", "trained, M", "weights", "grads", "optim.", "activ.", "memory")
+    for heading in (*headings, "tokens/step", "steps", "tokens, B", "GPU-hours"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for p in plans:
+        memory = (p.weights_gib, p.gradients_gib, p.optimizer_gib, p.activations_gib, p.memory_gib)
+        table.add_row(
+            p.stage,
+            f"{p.gpus:,}",
+            str(p.zero_stage),
+            f"{p.trainable_millions:,.1f}",
+            *(f"{gib:,.1f}" for gib in memory),
+            f"{p.tokens_per_step:,}",
+            f"{p.steps:,}",
+            f"{p.tokens_billions:,.1f}",
+            f"{p.gpu_hours:,.0f}",
+        )
+    return table

@@ -111,3 +111,11 @@ def test_a_wrong_key_is_one_clear_error_and_exit_code_two(tmp_path) -> None:
     assert done.returncode == 2
     assert done.stderr == "error: rl.lrr: unknown key (value 1); remove it or correct its spelling\n"
     assert not (tmp_path / "r").exists()
+
+
+def test_plan_prints_gpus_memory_and_gpu_hours_per_stage_and_the_assumed_mfu() -> None:
+    text = _call("plan", "--profile", "mimo_vl_7b")
+    line = next(x for x in text.splitlines() if "projector-warmup" in x)
+    # The projector alone trains: 47.2 M of 8.31 B.
+    assert "47.2" in line.split()
+    assert "GPU-hours in all, at 40% of 989 TFLOP/s (MFU)" in text
