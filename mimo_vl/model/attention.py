@@ -5,8 +5,8 @@ T x T mask exists. The second name contains "flash" because only then does the t
 call instead of looping over them. Without segment boundaries `varlen` is stock SDPA, so `generate` works unchanged.
 
 On CPU, segments of like length are gathered into one batched SDPA call: a causal segment may be padded at its end for
-free of mask, since no real query sees the padding. On GPU, in half precision, a varlen flash kernel runs (flash_attn's if
-installed, else torch's).
+free of mask, since no real query sees the padding. On GPU, in half precision, a varlen flash kernel runs
+(flash_attn's if installed, else torch's).
 """
 
 # Shapes: T tokens of the row, S segments, L length of a segment, H query heads, G key/value heads, K head width

@@ -22,7 +22,9 @@ pytestmark = [pytest.mark.gpu, pytest.mark.integration, pytest.mark.timeout(300)
 ROWS = [pack_row([sample("a", 9), sample("b", 3, (1, 8, 10), 12)]), pack_row([sample("c", 30), sample("d", 4)])]
 
 
-def test_zero3_learns_image_and_text_rows(tmp_path: Path):
+def test_zero3_learns_image_and_text_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}.items():
+        monkeypatch.setenv(name, value)  # DeepSpeed wants what a launcher sets
     world = World(is_gpu=True)
     start_distributed(world, init_method=(tmp_path / "rendezvous").as_uri())
     try:
