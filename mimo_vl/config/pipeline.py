@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from mimo_vl.canonical import canonical_json
 from mimo_vl.config.data import DataConfig
 from mimo_vl.config.evaluation import EvaluationConfig
 from mimo_vl.config.fields import config
@@ -16,7 +17,6 @@ from mimo_vl.config.rewards import RewardsConfig
 from mimo_vl.config.rl import CurateRlConfig, RlConfig
 from mimo_vl.config.storage import StorageConfig, TrackingConfig
 from mimo_vl.config.training import BaseStageConfig, RewardModelConfig, StageConfig
-from mimo_vl.schema.record import canonical_json
 from mimo_vl.vocabulary import PRETRAINING_STAGES, REWARD_MODEL_STAGES, StageName
 
 

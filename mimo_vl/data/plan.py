@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from mimo_vl.canonical import canonical_json
 from mimo_vl.data.mixture import MixtureStream
 from mimo_vl.data.packing import level, pack
 from mimo_vl.errors import ConfigError
-from mimo_vl.schema.record import canonical_json
 
 # Rows are packed together in windows of this many: enough to fill them, few enough to plan in milliseconds.
 _ROWS_PER_WINDOW = 64

@@ -10,8 +10,9 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from mimo_vl.canonical import canonical_json
 from mimo_vl.evaluation.task import Decoding, TaskSpec
-from mimo_vl.schema.record import Record, canonical_json
+from mimo_vl.schema.record import Record
 from mimo_vl.schema.sample import Sample
 
 

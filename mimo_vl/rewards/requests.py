@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Literal, cast
 
-from mimo_vl.schema.record import canonical_json
+from mimo_vl.canonical import canonical_json
 from mimo_vl.schema.reward import ChatMessage, ScoreMedia, ScoreRequest
 from mimo_vl.schema.sample import MediaPart, MediaRef, Message, Part, Sample, TextPart
 from mimo_vl.vocabulary import DataType, Language, RewardTask, Split

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from mimo_vl.canonical import canonical_json
 from mimo_vl.errors import ConfigError
 from mimo_vl.schema.manifest import InputRef
-from mimo_vl.schema.record import Record, canonical_json
+from mimo_vl.schema.record import Record
 from mimo_vl.vocabulary import StageName
 
 # Field of StageEnvironment -> name of the variable.

@@ -8,7 +8,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from mimo_vl.schema.record import Record, canonical_json
+from mimo_vl.canonical import canonical_json
+from mimo_vl.schema.record import Record
 
 
 class FileEntry(Record):

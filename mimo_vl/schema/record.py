@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict
+
+from mimo_vl.canonical import canonical_json
 
 
 class Record(BaseModel):
@@ -20,7 +21,3 @@ class Record(BaseModel):
     @classmethod
     def from_json(cls, data: bytes | str) -> Self:
         return cls.model_validate_json(data)
-
-
-def canonical_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
-from mimo_vl.schema.record import canonical_json
+from mimo_vl.canonical import canonical_json
 
 # Fields of the spec that may change while the pipeline runs.
 CONTROL_FIELDS = frozenset({"suspend", "cancel", "retry", "approvals", "ttl_seconds_after_finished"})

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from mimo_vl.schema.record import canonical_json
+from mimo_vl.canonical import canonical_json
 from operators.mimo_pipeline.api import (
     TERMINAL_STATES,
     MimoPipelineSpec,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
+from mimo_vl.canonical import canonical_json
 from mimo_vl.data.record import Record
 from mimo_vl.data.step import KEEP, Judge, Verdict, drop
-from mimo_vl.schema.record import canonical_json
 
 
 def new_duplicate_judge() -> Judge:

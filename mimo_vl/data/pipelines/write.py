@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mimo_vl.canonical import canonical_json
 from mimo_vl.data.executors.local import run_tasks
 from mimo_vl.data.pipelines.curate import Workshop, make_shard, recipes, shard_tasks
 from mimo_vl.data.sources import load_sources
@@ -15,7 +16,6 @@ from mimo_vl.data.split import split_sources
 from mimo_vl.data.writers.dataset import seal_dataset
 from mimo_vl.data.writers.index import DATASET_FILE, DatasetInfo, ShardMarker
 from mimo_vl.data.writers.shard import write_atomically
-from mimo_vl.schema.record import canonical_json
 
 OnShard = Callable[[int, int, str], None]
 """(shards done, shards in all, dataset name)."""
