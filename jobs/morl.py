@@ -12,9 +12,8 @@ from pathlib import Path
 
 from jobs.runtime import run_stage, set_ray_environment
 from jobs.stage_context import StageContext
-from mimo_vl.rl.checkpoint import RunLog
+from mimo_vl.rl.checkpoint import RunLog, newest_verified
 from mimo_vl.rl.worker_settings import WorkerSettings
-from mimo_vl.storage.checkpoints import newest_complete, verify_checkpoint
 from mimo_vl.storage.layout import step_dir
 from mimo_vl.vocabulary import RewardTask, StageName
 
@@ -53,7 +52,7 @@ def main(ctx: StageContext) -> Mapping[str, float]:
     # Ray reads its environment when it is imported.
     from mimo_vl.rl.actors.session import MorlSession
 
-    rl = ctx.config.rl
+    rl, cores = ctx.config.rl, len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="mimo-morl-") as scratch:
         settings = WorkerSettings(
             policy_dir=(ctx.input_dir(StageName.LONG_CONTEXT_SFT) / "model").resolve(),
@@ -61,7 +60,8 @@ def main(ctx: StageContext) -> Mapping[str, float]:
             rl=rl,
             processing=ctx.config.processing,
             scratch_dir=Path(scratch),
-            num_threads=max(1, len(os.sched_getaffinity(0)) // rl.num_rollout_workers),
+            rollout_threads=max(1, cores // rl.num_rollout_workers),
+            trainer_threads=max(1, cores // rl.num_trainer_workers),
         )
         reward_models = {task: (ctx.input_dir(stage) / "model").resolve() for task, stage in REWARD_STAGES.items()}
         session = MorlSession(
@@ -70,20 +70,9 @@ def main(ctx: StageContext) -> Mapping[str, float]:
         return session.run(
             stage=ContextLink(ctx),
             log=RunLog(ctx.out_dir),
-            checkpoint=_newest_checkpoint(ctx),
+            checkpoint=newest_verified((ctx.checkpoint_dir, ctx.resume_from), ctx.stage_key),
             export_dir=ctx.out_dir / "model",
         )
-
-
-def _newest_checkpoint(ctx: StageContext) -> Path | None:
-    """The newest complete one of this or an earlier attempt, its digests verified."""
-    folders = [f for f in (ctx.checkpoint_dir, ctx.resume_from) if f is not None]
-    found = [path for folder in folders if (path := newest_complete(folder)) is not None]
-    if not found:
-        return None
-    newest = max(found, key=lambda path: int(path.name.removeprefix("step-")))
-    verify_checkpoint(newest, stage_key=ctx.stage_key)
-    return newest
 
 
 if __name__ == "__main__":

@@ -7,13 +7,19 @@ sample). Rollouts in flight are dropped; the same ones are drawn again.
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
+from mimo_vl.canonical import canonical_json
 from mimo_vl.errors import CorruptDataError
+from mimo_vl.observability.metrics import REWARD
 from mimo_vl.rl.rollout_state import RolloutState
-from mimo_vl.schema.record import Record, canonical_json
+from mimo_vl.schema.record import Record
 from mimo_vl.schema.rollout import ScoredGroup
+from mimo_vl.storage.checkpoints import newest_complete, verify_checkpoint
 
 METRICS_FILE, ROLLOUTS_FILE = "metrics.jsonl", "rollouts.jsonl"
 _STATE_FILE, _POLICY_DIR = "driver.json", "policy"
@@ -50,6 +56,17 @@ class RunLog:
         for name in (METRICS_FILE, ROLLOUTS_FILE):
             shutil.copyfile(self._directory / name, checkpoint / name)
 
+    def summary(self) -> dict[str, float]:
+        """Number of steps, and the mean reward over their first and last tenth (at least one step)."""
+        lines = [json.loads(line) for line in (self._directory / METRICS_FILE).read_bytes().splitlines()]
+        rewards = [line[REWARD.name] for line in lines if REWARD.name in line]
+        count = max(1, len(rewards) // 10)
+        return {
+            "steps": float(len(lines)),
+            "reward_first": fmean(rewards[:count]) if rewards else 0.0,
+            "reward_last": fmean(rewards[-count:]) if rewards else 0.0,
+        }
+
     def _append(self, name: str, line: bytes) -> None:
         with (self._directory / name).open("ab") as file:
             file.write(line + b"\n")
@@ -69,3 +86,13 @@ def read_state(checkpoint: Path) -> DriverState:
         return DriverState.from_json((checkpoint / _STATE_FILE).read_bytes())
     except (OSError, ValueError) as error:
         raise CorruptDataError(f"checkpoint {checkpoint}: {_STATE_FILE} cannot be read: {error}") from error
+
+
+def newest_verified(folders: Sequence[Path | None], stage_key: str) -> Path | None:
+    """The newest complete checkpoint of all attempts, its digests verified; None without any."""
+    found = [path for f in folders if f is not None and (path := newest_complete(f)) is not None]
+    if not found:
+        return None
+    newest = max(found, key=lambda path: int(path.name.removeprefix("step-")))
+    verify_checkpoint(newest, stage_key=stage_key)
+    return newest

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mimo_vl.canonical import canonical_json
 from mimo_vl.config.rl import CurateRlConfig
 from mimo_vl.data.readers.indexed import IndexedDataset
 from mimo_vl.data.step import Tally
@@ -27,7 +28,7 @@ from mimo_vl.rl.curation import PassRate, PromptFate, choose_prompts, pass_rate
 from mimo_vl.rl.preference import PairCounts, heldout_queries, rank_pairs
 from mimo_vl.rl.prompts import dataset_name
 from mimo_vl.rl.rollout import Scorer
-from mimo_vl.schema.record import Record, canonical_json
+from mimo_vl.schema.record import Record
 from mimo_vl.schema.reward import ScoreRequest
 from mimo_vl.schema.rollout import SamplingParams
 from mimo_vl.schema.sample import PreferencePair, Sample

@@ -88,6 +88,8 @@ class MorlDriver:
             InterruptedAfterSaveError: asked to stop; a checkpoint of the last complete step exists.
         """
         metrics: dict[str, float] = {}
+        if self._stage.should_stop():
+            raise InterruptedAfterSaveError(f"stopped before step {state.step + 1}; nothing new to save")
         for step in range(state.step, self._config.num_steps):
             state, metrics = self._step(state, step)
             should_stop = self._stage.should_stop() and state.step < self._config.num_steps

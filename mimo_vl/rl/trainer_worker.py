@@ -51,7 +51,7 @@ def build_trainer_worker(
     """`resume`: folder of a verified checkpoint, and the number of steps it holds."""
     world = current_world(rank, size, local_rank)
     if not world.is_gpu:
-        torch.set_num_threads(settings.num_threads)
+        torch.set_num_threads(settings.trainer_threads)
     start_distributed(world)
     encoder = settings.build_encoder()
     prompts = settings.build_prompts(encoder)

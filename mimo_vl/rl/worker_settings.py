@@ -17,7 +17,8 @@ from mimo_vl.vocabulary import RlFamily
 class WorkerSettings:
     """`policy_dir`: the SFT model with its tokenizer files. `datasets_dir`: holds `rl-<family>`.
 
-    `num_threads`: CPU threads of each process that computes. `scratch_dir`: for files nobody needs afterwards.
+    `rollout_threads`, `trainer_threads`: CPU threads of each such process; rollout and update take turns, so both may
+    use all cores. `scratch_dir`: for files nobody needs afterwards.
     """
 
     policy_dir: Path
@@ -25,7 +26,8 @@ class WorkerSettings:
     rl: RlConfig
     processing: ProcessingConfig
     scratch_dir: Path
-    num_threads: int = 1
+    rollout_threads: int = 1
+    trainer_threads: int = 1
     use_gpu: bool = False
 
     @property

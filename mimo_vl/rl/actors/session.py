@@ -41,7 +41,7 @@ class MorlSession:
     seed: int
 
     def run(self, *, stage: StageLink, log: RunLog, checkpoint: Path | None, export_dir: Path) -> dict[str, float]:
-        """Train from `checkpoint` (verified) or from the start, export the policy; returns the last step's metrics."""
+        """Train from `checkpoint` (verified) or from the start, export the policy; returns what the log sums up to."""
         rl = self.settings.rl
         state = DriverState() if checkpoint is None else read_state(checkpoint)
         log.restore(checkpoint)
@@ -57,10 +57,10 @@ class MorlSession:
                 trainer.push_weights()
             logger.info("all processes ready step=%d num_steps=%d", state.step, rl.num_steps)
             collector = RolloutCollector(rl, engines=engines, scorer=scorer, prompts=prompts, seed=self.seed)
-            metrics = MorlDriver(rl, collector=collector, trainer=trainer, stage=stage, log=log).run(state)
+            MorlDriver(rl, collector=collector, trainer=trainer, stage=stage, log=log).run(state)
             trainer.export(export_dir)
             trainer.stop()
-        return metrics
+        return log.summary()
 
     def _start_rewards(self, prompts: PromptLibrary) -> RewardClient:
         media = MediaFolder(self.settings.scratch_dir / "media")
