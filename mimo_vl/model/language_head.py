@@ -18,7 +18,7 @@ class LanguageHead(nn.Linear):
     """A linear layer without bias that can also return a loss or log-probabilities instead of logits."""
 
     def forward(self, h_ND: torch.Tensor, task: LossTask | LogprobTask | None = None) -> torch.Tensor:
-        """Logits, or the result of `task`: (loss_sum, token_losses_N) stacked away in the task, or logp_N."""
+        """Return logits, or what `task` makes of them: the scalar loss, or log-probabilities [N]."""
         if task is None:
             return super().forward(h_ND)
         return task.run(h_ND, self.weight)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import torch
 
 # A segment may be padded when this wastes at most so many score-matrix elements (about one call's overhead) ...
@@ -49,10 +50,10 @@ def segment_groups(
         return tuple(groups), None
     token_of_slot = torch.cat([_slots(group, boundaries[-1]) for group in groups])
     slot_of_token = torch.empty(boundaries[-1], dtype=torch.int64)
-    # Slots in reverse, so that the first slot of a token (the real one, not its repetitions as padding) wins.
-    slots = torch.arange(len(token_of_slot) - 1, -1, -1)
-    for_numpy = slot_of_token.numpy()
-    for_numpy[token_of_slot.flip(0).numpy()] = slots.numpy()
+    # Written from the last slot to the first, so that a token's real slot wins over its repetitions as padding
+    # (numpy assigns in order; torch does not promise to).
+    slots = np.arange(len(token_of_slot))
+    slot_of_token.numpy()[token_of_slot.numpy()[::-1]] = slots[::-1]
     return tuple(groups), slot_of_token
 
 
