@@ -57,7 +57,8 @@ def main(ctx: StageContext) -> Mapping[str, float]:
                 bench, list(sources), config=config.evaluation, processing=config.processing, workers=workers
             )
         except InterruptedAfterSaveError:
-            ctx.complete_checkpoint(0)
+            if any(bench.log_dir.rglob("*.jsonl")):
+                ctx.complete_checkpoint(0)
             raise
     metrics = headline_metrics(evaluation)
     ctx.tracker.log_metrics(metrics, step=0)
