@@ -1,7 +1,9 @@
 """Text without pictures: real prose, number statements in both languages, and instructions on lists of digits.
 
-text: paragraphs of real English prose; every third one is a short text made of statements (sums, sequences, pictures'
-sentences), in which Chinese occurs. instruction: repeat, reverse, largest or smallest of 3 digits, or decline politely.
+text: paragraphs of real English prose, and short texts made of statements, which hold the Chinese. Statements are sums,
+comparisons, sentences as pictures have them, and rows of cells whose digits are read out or counted: a language model
+that can do this in text has the abilities that pictures will call for.
+instruction: repeat, reverse, largest or smallest of 3 digits.
 """
 
 from __future__ import annotations
@@ -68,17 +70,47 @@ def _document(text: str, language: Language, source_id: str) -> Draft:
 
 
 def _statement(studio: Studio, rng: Rng, language: Language) -> str:
-    kind = int(rng.integers(4))
-    if kind == 0:
-        return arithmetic_statement(studio, rng)
-    if kind == 1:
-        start = int(rng.integers(6))
-        return " ".join(str(v) for v in range(start, start + 4))
-    if kind == 2:
-        values = sorted(int(v) for v in rng.integers(10, size=2))
-        words = ("is at least", "不小于") if rng.random() < 0.5 else ("is not less than", "大于或等于")
-        word = words[0] if language is Language.EN else words[1]
-        return f"{values[1]} {word} {values[0]}." if language is Language.EN else f"{values[1]}{word}{values[0]}。"
+    """One line of fact, of a kind drawn by the shares."""
+    kind = int(rng.choice(len(_STATEMENT_KINDS), p=_STATEMENT_SHARES))
+    return _STATEMENT_KINDS[kind](studio, rng, language)
+
+
+def _sum(studio: Studio, rng: Rng, _: Language) -> str:
+    return arithmetic_statement(studio, rng)
+
+
+def _read_out(_: Studio, rng: Rng, language: Language) -> str:
+    """`. 4 . 0 7: 407` - the digits among blanks, in order."""
+    cells, digits = _cells(rng)
+    return f"{cells}：{digits}" if language is Language.ZH else f"{cells}: {digits}"
+
+
+def _count(_: Studio, rng: Rng, language: Language) -> str:
+    """`. 4 . 0 7: 3 digits`"""
+    cells, digits = _cells(rng)
+    return f"{cells}：{len(digits)}个数字" if language is Language.ZH else f"{cells}: {len(digits)} digits"
+
+
+def _comparison(_: Studio, rng: Rng, language: Language) -> str:
+    low, high = sorted(int(v) for v in rng.integers(10, size=2))
+    return f"{high}不小于{low}。" if language is Language.ZH else f"{high} is not less than {low}."
+
+
+def _sight(_: Studio, rng: Rng, language: Language) -> str:
     labels = [int(v) for v in rng.integers(10, size=int(rng.integers(1, 3)))]
     background = [*COLOURS, "photo"][int(rng.integers(len(COLOURS) + 1))]
     return picture_sentence(language, labels, background)
+
+
+def _cells(rng: Rng) -> tuple[str, str]:
+    """Up to 9 cells, 1 to 6 of them digits: what the visual tokens of a picture look like, written in text."""
+    num_cells = int(rng.integers(2, 10))
+    num_digits = int(rng.integers(1, min(num_cells, 6) + 1))
+    cells = ["."] * num_cells
+    for place in rng.permutation(num_cells)[:num_digits].tolist():
+        cells[place] = str(int(rng.integers(10)))
+    return " ".join(cells), "".join(c for c in cells if c != ".")
+
+
+_STATEMENT_KINDS = (_read_out, _count, _sum, _sight, _comparison)
+_STATEMENT_SHARES = (0.35, 0.2, 0.2, 0.15, 0.1)
