@@ -90,7 +90,7 @@ class Draft:
     def set_phase(self, phase: Phase) -> None:
         if phase != self.status.phase:
             kind = EventType.WARNING if phase in (Phase.FAILED, Phase.CANCELLED) else EventType.NORMAL
-            hint = "; go on with: mimo resume" if phase == Phase.SUSPENDED else ""
+            hint = "; nothing starts until it is resumed" if phase == Phase.SUSPENDED else ""
             self.events.append(Event(type=kind, reason=f"Pipeline{phase}", message=f"pipeline is {phase}{hint}"))
         self.change(phase=phase)
 
