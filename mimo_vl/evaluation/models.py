@@ -36,7 +36,8 @@ def use_threads(num_workers: int) -> None:
 
 
 def load_under_test(source: ModelSource, processing: ProcessingConfig, *, dtype: str) -> ModelUnderTest:
-    model = load_model(source.folder, dtype=dtype)
+    """On the GPU if there is one."""
+    model = load_model(source.folder, dtype=dtype).to("cuda" if torch.cuda.is_available() else "cpu")
     encoder = SampleEncoder(load_tokenizer(source.folder), processing)
     return ModelUnderTest(
         name=source.name,
