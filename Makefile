@@ -12,7 +12,7 @@ export DS_ACCELERATOR ?= cpu
 UV = $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml
 
-.PHONY: help setup setup-dev setup-bench demo demo-ci demo-check test lint format types unit bench test-gpu plan lock golden-update docs clean
+.PHONY: help setup setup-dev setup-bench demo demo-ci demo-check test lint format types unit bench test-gpu plan lock golden-update clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
