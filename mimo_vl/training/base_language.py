@@ -12,6 +12,7 @@ from torch import nn
 
 from mimo_vl.config.model import ModelConfig
 from mimo_vl.config.training import BaseStageConfig, ScheduleConfig
+from mimo_vl.data.synthesis.text import Transcript
 from mimo_vl.errors import InputError, NonFiniteLossError
 from mimo_vl.model.assemble import fresh_language_model
 from mimo_vl.model.configure import TokenIds
@@ -38,16 +39,25 @@ def model_token_ids(tokenizer: Tokenizer) -> TokenIds:
     )
 
 
-def token_stream(documents: Sequence[str], tokenizer: Tokenizer) -> torch.Tensor:
+def token_stream(documents: Sequence[str | Transcript], tokenizer: Tokenizer) -> torch.Tensor:
     """All documents in order, each closed by the end-of-text token: [N] int64."""
     end = tokenizer.special_ids.end_of_text
-    return torch.tensor([token for text in documents for token in [*tokenizer.encode(text), end]])
+    return torch.tensor([token for document in documents for token in [*_tokens(document, tokenizer), end]])
+
+
+def _tokens(document: str | Transcript, tokenizer: Tokenizer) -> list[int]:
+    """A transcript's cells stand between the vision marks, where a picture has its visual tokens."""
+    if isinstance(document, str):
+        return tokenizer.encode(document)
+    special = tokenizer.special_ids
+    cells = [special.vision_start, *tokenizer.encode(document.cells), special.vision_end]
+    return cells + tokenizer.encode(document.text)
 
 
 def train_language_model(
     model: ModelConfig,
     config: BaseStageConfig,
-    documents: Sequence[str],
+    documents: Sequence[str | Transcript],
     tokenizer: Tokenizer,
     folder: Path,
     *,
