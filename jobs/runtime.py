@@ -79,6 +79,8 @@ def set_ray_environment() -> None:
     if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token":
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # While a dozen processes load their libraries at once, the HTTP proxy needs more than the 5 s that it is given.
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "120")
     # Ray would kill workers when the machine, not the stage, is short of memory; limits are the container's.
     os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
 

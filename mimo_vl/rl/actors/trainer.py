@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray import train
-from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.exceptions import RayError
 
 from mimo_vl.errors import MimoError, RetryableError
 from mimo_vl.rl.actors.cluster import ACTOR_CPUS, get_within
@@ -33,6 +30,8 @@ def train_loop(settings: dict[str, Any]) -> None:
 
     Our own errors travel as replies, since the driver turns them into its exit code; others end the worker group.
     """
+    from ray import train
+
     rank = train.get_context().get_world_rank()
     exchange = settings["exchange"]
     worker, failure = _build(settings)
@@ -48,6 +47,8 @@ def train_loop(settings: dict[str, Any]) -> None:
 
 
 def _build(settings: dict[str, Any]) -> tuple[TrainerWorker | None, Exception | None]:
+    from ray import train
+
     from mimo_vl.rl.trainer_worker import build_trainer_worker
 
     context = train.get_context()
@@ -79,8 +80,32 @@ def _obey(worker: TrainerWorker, command: Command) -> object:
     return None
 
 
+def _fit(loop_settings: dict[str, Any], settings: WorkerSettings) -> None:
+    """Run Ray Train until the workers end. It blocks and loads torch, so it is a task with a process of its own."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    trainer = TorchTrainer(
+        train_loop,
+        train_loop_config=loop_settings,
+        torch_config=TorchConfig(backend="nccl" if settings.use_gpu else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=settings.rl.num_trainer_workers,
+            use_gpu=settings.use_gpu,
+            resources_per_worker={"CPU": ACTOR_CPUS},
+        ),
+        run_config=RunConfig(
+            name="morl",
+            storage_path=str(settings.scratch_dir),
+            # A crashed worker ends the attempt; the next attempt resumes all processes from the checkpoint.
+            failure_config=FailureConfig(max_failures=0),
+        ),
+    )
+    trainer.fit()
+
+
 class RayTrainerLink:
-    """Ray Train blocks while it runs, so it has a thread of its own; the driver talks to the workers by mailbox."""
+    """Talks to the workers by mailbox; notices when Ray Train has ended instead of answering."""
 
     def __init__(
         self, settings: WorkerSettings, engines: RayEngines, *, resume: tuple[Path, int] | None, timeout_s: float
@@ -89,10 +114,8 @@ class RayTrainerLink:
         self._engines = engines
         self._timeout_s = timeout_s
         self._exchange = ray.remote(num_cpus=ACTOR_CPUS)(Exchange).remote()
-        self._failure: Exception | None = None
         loop_settings = {"exchange": self._exchange, "worker": settings, "resume": resume}
-        self._thread = threading.Thread(target=self._fit, args=(loop_settings, settings), name="ray-train", daemon=True)
-        self._thread.start()
+        self._fit = ray.remote(num_cpus=ACTOR_CPUS, max_retries=0)(_fit).remote(loop_settings, settings)
 
     def update(self, step: int, groups: tuple[ScoredGroup, ...]) -> UpdateMetrics:
         metrics = self._call(Command(kind="update", step=step, groups=groups))
@@ -114,9 +137,8 @@ class RayTrainerLink:
 
     def stop(self) -> None:
         """End the workers and wait for them."""
-        if self._thread.is_alive():
-            self._call(Command(kind="stop"))
-            self._thread.join(self._timeout_s)
+        self._call(Command(kind="stop"))
+        get_within(self._fit, self._timeout_s, "end of the trainer workers")
 
     def _call(self, command: Command) -> Any:
         number = get_within(self._exchange.send.remote(command), self._timeout_s, "trainer mailbox")
@@ -127,29 +149,15 @@ class RayTrainerLink:
                 if reply.error is not None:
                     raise reply.error
                 return reply.value
-            if not self._thread.is_alive():
-                raise RetryableError(f"the trainer workers ended during `{command.kind}`: {self._failure}")
+            self._require_alive(command)
         raise RetryableError(f"`{command.kind}`: no answer of the trainer within {self._timeout_s:.0f} s")
 
-    def _fit(self, loop_settings: dict[str, Any], settings: WorkerSettings) -> None:
-        trainer = TorchTrainer(
-            train_loop,
-            train_loop_config=loop_settings,
-            torch_config=TorchConfig(backend="nccl" if settings.use_gpu else "gloo"),
-            scaling_config=ScalingConfig(
-                num_workers=settings.rl.num_trainer_workers,
-                use_gpu=settings.use_gpu,
-                resources_per_worker={"CPU": ACTOR_CPUS},
-            ),
-            run_config=RunConfig(
-                name="morl",
-                storage_path=str(settings.scratch_dir),
-                # A crashed worker ends the attempt; the next attempt resumes all processes from the checkpoint.
-                failure_config=FailureConfig(max_failures=0),
-            ),
-        )
+    def _require_alive(self, command: Command) -> None:
+        ended, _ = ray.wait([self._fit], timeout=0)
+        if not ended:
+            return
         try:
-            trainer.fit()
-        # The thread must not die silently: the driver reports whatever ended the workers.
-        except Exception as error:  # noqa: BLE001
-            self._failure = error
+            ray.get(self._fit)
+        except RayError as error:
+            raise RetryableError(f"the trainer workers failed during `{command.kind}`: {error}") from error
+        raise RetryableError(f"the trainer workers ended before they answered `{command.kind}`")
