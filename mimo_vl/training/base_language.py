@@ -22,6 +22,8 @@ from mimo_vl.training.schedule import lr_factor
 _SCHEDULE = ScheduleConfig(kind="cosine", warmup_fraction=0.05, final_lr_ratio=0.1)
 _WEIGHT_DECAY = 0.1
 _REPORT_STEPS = 10
+# Label of a token that is not a target, as torch and transformers have it.
+IGNORED = -100
 
 OnStep = Callable[[int, int, float], None]
 
@@ -39,19 +41,26 @@ def model_token_ids(tokenizer: Tokenizer) -> TokenIds:
     )
 
 
-def token_stream(documents: Sequence[str | Transcript], tokenizer: Tokenizer) -> torch.Tensor:
-    """All documents in order, each closed by the end-of-text token: [N] int64."""
-    end = tokenizer.special_ids.end_of_text
-    return torch.tensor([token for document in documents for token in [*_tokens(document, tokenizer), end]])
+def token_stream(documents: Sequence[str | Transcript], tokenizer: Tokenizer) -> tuple[torch.Tensor, torch.Tensor]:
+    """All documents in order, each closed by the end-of-text token: ids [N], and labels [N] with IGNORED for cells.
 
-
-def _tokens(document: str | Transcript, tokenizer: Tokenizer) -> list[int]:
-    """A transcript's cells stand between the vision marks, where a picture has its visual tokens."""
-    if isinstance(document, str):
-        return tokenizer.encode(document)
+    A transcript's cells stand between the vision marks, where a picture has its visual tokens; as those, they are read
+    and never predicted.
+    """
     special = tokenizer.special_ids
-    cells = [special.vision_start, *tokenizer.encode(document.cells), special.vision_end]
-    return cells + tokenizer.encode(document.text)
+    ids: list[int] = []
+    labels: list[int] = []
+    for document in documents:
+        text = document
+        if isinstance(document, Transcript):
+            cells = [special.vision_start, *tokenizer.encode(document.cells), special.vision_end]
+            ids += cells
+            labels += [IGNORED] * len(cells)
+            text = document.text
+        spoken = [*tokenizer.encode(str(text)), special.end_of_text]
+        ids += spoken
+        labels += spoken
+    return torch.tensor(ids), torch.tensor(labels)
 
 
 def train_language_model(
@@ -66,7 +75,7 @@ def train_language_model(
 ) -> dict[str, float]:
     """Train on random windows of the stream and write a plain Hugging Face checkpoint to `folder`."""
     torch.manual_seed(seed)
-    stream_N = token_stream(documents, tokenizer)
+    stream_N, labels_N = token_stream(documents, tokenizer)
     length = config.language_sequence_length
     if len(stream_N) <= length:
         raise InputError(f"base.language_sequence_length: {length} tokens, but the corpus has only {len(stream_N)}")
@@ -79,7 +88,8 @@ def train_language_model(
         rng = np.random.default_rng([seed, 0x1A4, step])
         starts = rng.integers(0, len(stream_N) - length, size=config.language_batch_size).tolist()
         ids_BT = torch.stack([stream_N[start : start + length] for start in starts])
-        loss = lm(input_ids=ids_BT, labels=ids_BT, use_cache=False).loss
+        labels_BT = torch.stack([labels_N[start : start + length] for start in starts])
+        loss = lm(input_ids=ids_BT, labels=labels_BT, use_cache=False).loss
         if not torch.isfinite(loss):
             raise NonFiniteLossError(f"base.language_lr: the loss of step {step} is {loss.item()}; lower the rate")
         losses.append(loss.item())

@@ -1,6 +1,7 @@
 """What the `base` stage learns from: texts for tokenizer and language model, digit cells for the vision tower.
 
-Training split only. The language model reads prose and statements, never a chat turn: answering is left to the stages.
+Training split only. The language model reads prose, statements and transcripts of pictures, never a chat turn:
+answering is left to the stages.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from mimo_vl.data.synthesis.catalogue import TRAINING
 from mimo_vl.data.synthesis.studio import CELL, Studio
-from mimo_vl.data.synthesis.text import statements
+from mimo_vl.data.synthesis.text import Transcript, statements, transcript
 from mimo_vl.data.synthesis.wording import every_prompt
 from mimo_vl.processing.images import patchify
 from mimo_vl.processing.tokenizer import Tokenizer, train_bpe
@@ -23,7 +24,8 @@ from mimo_vl.vocabulary import DataType, Language
 BACKGROUND = 10
 NUM_CELL_CLASSES = 11
 _CELLS_PER_SIDE = 2
-_NUM_STATEMENT_TEXTS = 3000
+_NUM_STATEMENT_TEXTS = 1500
+_NUM_TRANSCRIPTS = 8000
 _NUM_ANSWERS_PER_TYPE = 100
 # Drafts are drawn as well, which costs more than counting their texts several times.
 _ANSWER_WEIGHT = 3
@@ -66,18 +68,23 @@ def digit_cells(studio: Studio, *, seed: int, step: int, batch_size: int) -> Cel
     return CellBatch(patches_PC=np.concatenate(patches), grid_thw_N3=grid, labels_K=np.concatenate(labels))
 
 
-def language_corpus(studio: Studio, *, seed: int) -> list[str]:
-    """Documents of the studio's split: every real paragraph, and statements in both languages; shuffled."""
+def language_corpus(studio: Studio, *, seed: int) -> list[str | Transcript]:
+    """Documents of the studio's split: every real paragraph, statements and transcripts in both languages; shuffled."""
     rng = np.random.default_rng([seed, 0x7E47])
-    documents = [p.text for p in studio.sources.paragraphs]
+    documents: list[str | Transcript] = [p.text for p in studio.sources.paragraphs]
     languages = [Language.EN if k % 2 else Language.ZH for k in range(_NUM_STATEMENT_TEXTS)]
     documents += [statements(studio, rng, language) for language in languages]
+    documents += [transcript(rng, languages[k % 2]) for k in range(_NUM_TRANSCRIPTS)]
     return [documents[int(i)] for i in rng.permutation(len(documents))]
 
 
 def train_tokenizer(studio: Studio, *, seed: int, vocab_size: int) -> Tokenizer:
     """From the language corpus, all prompts and answers of every data type, so that fixed wrappers are cheap."""
-    texts = language_corpus(studio, seed=seed)
+    texts = [
+        part
+        for document in language_corpus(studio, seed=seed)
+        for part in ([document] if isinstance(document, str) else [document.cells, document.text])
+    ]
     texts += every_prompt() * 20
     texts += ["user\n", "assistant\n", "system\n"] * 500
     for data_type in DataType:

@@ -1,12 +1,15 @@
 r"""Reading and counting: OCR of a line of digits, counting digits in a grid, short questions about a picture.
 
-ocr: 2 to 5 digits in one of two rows, left to right, each in its 28 px cell up to 2 px; answer `4072`.
+ocr: a line of 2 to 4 digits from the left, each in its 28 px cell up to 2 px; answer `4072`.
 counting: 1 to 6 digits in distinct cells of an 84 x 84 picture; answer `\boxed{4}`.
 qa: one or two digits; which digit, whether one is there, what the background is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from mimo_vl.data.sources import Digit
 from mimo_vl.data.synthesis.draft import Draft, Rng, ask
 from mimo_vl.data.synthesis.studio import CELL, Canvas, Studio
 from mimo_vl.data.synthesis.wording import COLOUR_NAMES, prompt
@@ -14,14 +17,12 @@ from mimo_vl.vocabulary import DataType, Language, RewardTask, RlFamily
 
 _JITTER = 2
 _MAX_COUNT = 6
+_LINE_CELLS = 4
 
 
 def ocr(studio: Studio, rng: Rng, language: Language) -> Draft:
-    digits = studio.digits(rng, int(rng.integers(2, 6)))
-    canvas, _ = studio.background(rng, len(digits) * CELL, 2 * CELL)
-    row = int(rng.integers(2)) * CELL
-    for i, digit in enumerate(digits):
-        studio.write(canvas, rng, digit, (i * CELL, row, (i + 1) * CELL, row + CELL), jitter=_JITTER)
+    digits = studio.digits(rng, int(rng.integers(2, _LINE_CELLS + 1)))
+    canvas = line_of_digits(studio, rng, digits)
     return Draft(
         data_type=DataType.OCR,
         language=language,
@@ -31,6 +32,14 @@ def ocr(studio: Studio, rng: Rng, language: Language) -> Draft:
         source_ids=tuple(canvas.source_ids),
         scorer="per_digit",
     )
+
+
+def line_of_digits(studio: Studio, rng: Rng, digits: Sequence[Digit]) -> Canvas:
+    """A 112 x 28 picture, written from its left edge; one size for any number of digits."""
+    canvas, _ = studio.background(rng, _LINE_CELLS * CELL, CELL)
+    for i, digit in enumerate(digits):
+        studio.write(canvas, rng, digit, (i * CELL, 0, (i + 1) * CELL, CELL), jitter=_JITTER)
+    return canvas
 
 
 def counting(studio: Studio, rng: Rng, language: Language) -> Draft:

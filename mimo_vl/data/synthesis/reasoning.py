@@ -1,6 +1,6 @@
 r"""Reasoning with `<think>`: arithmetic on digits that are seen, and on problems that are read.
 
-visual: two or three digits in a row; their sum, or the larger minus the smaller of two.
+visual: a line of two or three digits; their sum, or the larger minus the smaller of two.
 text: two or three one-digit operands, never negative on the way. Held-out problems are those whose text hashes into the
 held-out share; problems of two operands are all for training, since they are the steps of the others.
 The thought is the calculation, step by step: `<think>3+5=8,8-2=6</think>\boxed{6}`.
@@ -8,26 +8,24 @@ The thought is the calculation, step by step: `<think>3+5=8,8-2=6</think>\boxed{
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mimo_vl.data.sources import Digit
 from mimo_vl.data.split import text_digest
 from mimo_vl.data.synthesis.draft import Draft, Rng, ask
-from mimo_vl.data.synthesis.studio import CELL, Studio
+from mimo_vl.data.synthesis.reading import line_of_digits
+from mimo_vl.data.synthesis.studio import Studio
 from mimo_vl.data.synthesis.wording import prompt
 from mimo_vl.vocabulary import DataType, Language, RewardTask, RlFamily, Split
-
-_JITTER = 2
 
 
 def visual_reasoning(studio: Studio, rng: Rng, language: Language) -> Draft:
     task = "difference" if rng.random() < 0.25 else "sum"
     digits = _operands(studio, rng, 2 if task == "difference" or rng.random() < 0.7 else 3)
-    canvas, _ = studio.background(rng, len(digits) * CELL, 2 * CELL)
-    row = int(rng.integers(2)) * CELL
-    for i, digit in enumerate(digits):
-        studio.write(canvas, rng, digit, (i * CELL, row, (i + 1) * CELL, row + CELL), jitter=_JITTER)
+    canvas = line_of_digits(studio, rng, digits)
     labels = [d.label for d in digits]
     terms = [max(labels), -min(labels)] if task == "difference" else labels
-    thought, result = _work_out(terms)
+    thought, result = work_out(terms)
     return Draft(
         data_type=DataType.REASONING,
         language=language,
@@ -45,7 +43,7 @@ def visual_reasoning(studio: Studio, rng: Rng, language: Language) -> Draft:
 def text_reasoning(studio: Studio, rng: Rng, language: Language) -> Draft:
     terms = arithmetic_terms(studio, rng)
     problem = arithmetic_text(terms)
-    thought, result = _work_out(terms)
+    thought, result = work_out(terms)
     return Draft(
         data_type=DataType.REASONING,
         language=language,
@@ -86,10 +84,11 @@ def arithmetic_text(terms: list[int]) -> str:
 
 def arithmetic_statement(studio: Studio, rng: Rng) -> str:
     """A worked-out problem as plain text, `3+5=8,8-2=6`."""
-    return _work_out(arithmetic_terms(studio, rng))[0]
+    return work_out(arithmetic_terms(studio, rng))[0]
 
 
-def _work_out(terms: list[int]) -> tuple[str, int]:
+def work_out(terms: Sequence[int]) -> tuple[str, int]:
+    """The steps, left to right, and the result: [2, 8, 9] -> (`2+8=10,10+9=19`, 19)."""
     steps, total = [], terms[0]
     for term in terms[1:]:
         steps.append(f"{total}{term:+d}={total + term}")

@@ -1,22 +1,27 @@
 """Text without pictures: real prose, number statements in both languages, and instructions on lists of digits.
 
 text: paragraphs of real English prose, and short texts made of statements, which hold the Chinese. Statements are sums,
-comparisons, sentences as pictures have them, and rows of cells whose digits are read out or counted: a language model
-that can do this in text has the abilities that pictures will call for.
+comparisons, and sentences as pictures have them.
+transcript: what a picture's visual tokens would say if they were words, between the vision marks, and a sentence about
+it (what is written, the digits read out, counted or added up). Only the base language model reads these: having the
+abilities that pictures will call for, it is something that a projector can be warmed up against.
 instruction: repeat, reverse, largest or smallest of 3 digits.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from mimo_vl.data.split import text_digest
 from mimo_vl.data.synthesis.draft import Draft, Rng, ask
-from mimo_vl.data.synthesis.reasoning import arithmetic_statement
+from mimo_vl.data.synthesis.reasoning import arithmetic_statement, work_out
 from mimo_vl.data.synthesis.studio import COLOURS, Studio
 from mimo_vl.data.synthesis.wording import picture_sentence, prompt
 from mimo_vl.schema.sample import TextPart
 from mimo_vl.vocabulary import DataType, Language
 
 _STATEMENTS = 4
+_LINE_SHARE = 0.6
 
 
 def prose(studio: Studio, rng: Rng, language: Language) -> Draft:
@@ -32,6 +37,37 @@ def prose(studio: Studio, rng: Rng, language: Language) -> Draft:
 def statements(studio: Studio, rng: Rng, language: Language) -> str:
     """A few facts in a row, each one line."""
     return "\n".join(_statement(studio, rng, language) for _ in range(_STATEMENTS))
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """`cells`: one token per visual token, a digit or the word for an empty cell. `text`: what is said about them."""
+
+    cells: str
+    text: str
+
+
+def transcript(rng: Rng, language: Language) -> Transcript:
+    """A line of 4 cells written from the left, or up to 9 cells with digits anywhere, on one background."""
+    is_line = rng.random() < _LINE_SHARE
+    num_cells = 4 if is_line else int(rng.integers(2, 10))
+    num_digits = int(rng.integers(1, min(num_cells, 6) + 1))
+    background = [*COLOURS, "photo"][int(rng.integers(len(COLOURS) + 1))]
+    labels = [int(v) for v in rng.integers(10, size=num_digits)]
+    cells = [f" {background}"] * num_cells
+    places = range(num_digits) if is_line else sorted(rng.permutation(num_cells)[:num_digits].tolist())
+    for place, label in zip(places, labels, strict=True):
+        cells[place] = str(label)
+    kind = rng.random()
+    if num_digits <= 2 and kind < 0.5:
+        text = picture_sentence(language, labels, background)
+    elif kind < 0.7:
+        text = "".join(map(str, labels))
+    elif kind < 0.85:
+        text = f"{num_digits}个数字" if language is Language.ZH else f"{num_digits} digits"
+    else:
+        text = work_out(labels)[0] or str(labels[0])
+    return Transcript("".join(cells), text)
 
 
 def instruction(studio: Studio, rng: Rng, language: Language) -> Draft:
@@ -79,18 +115,6 @@ def _sum(studio: Studio, rng: Rng, _: Language) -> str:
     return arithmetic_statement(studio, rng)
 
 
-def _read_out(_: Studio, rng: Rng, language: Language) -> str:
-    """`. 4 . 0 7: 407` - the digits among blanks, in order."""
-    cells, digits = _cells(rng)
-    return f"{cells}：{digits}" if language is Language.ZH else f"{cells}: {digits}"
-
-
-def _count(_: Studio, rng: Rng, language: Language) -> str:
-    """`. 4 . 0 7: 3 digits`"""
-    cells, digits = _cells(rng)
-    return f"{cells}：{len(digits)}个数字" if language is Language.ZH else f"{cells}: {len(digits)} digits"
-
-
 def _comparison(_: Studio, rng: Rng, language: Language) -> str:
     low, high = sorted(int(v) for v in rng.integers(10, size=2))
     return f"{high}不小于{low}。" if language is Language.ZH else f"{high} is not less than {low}."
@@ -102,15 +126,5 @@ def _sight(_: Studio, rng: Rng, language: Language) -> str:
     return picture_sentence(language, labels, background)
 
 
-def _cells(rng: Rng) -> tuple[str, str]:
-    """Up to 9 cells, 1 to 6 of them digits: what the visual tokens of a picture look like, written in text."""
-    num_cells = int(rng.integers(2, 10))
-    num_digits = int(rng.integers(1, min(num_cells, 6) + 1))
-    cells = ["."] * num_cells
-    for place in rng.permutation(num_cells)[:num_digits].tolist():
-        cells[place] = str(int(rng.integers(10)))
-    return " ".join(cells), "".join(c for c in cells if c != ".")
-
-
-_STATEMENT_KINDS = (_read_out, _count, _sum, _sight, _comparison)
-_STATEMENT_SHARES = (0.35, 0.2, 0.2, 0.15, 0.1)
+_STATEMENT_KINDS = (_sum, _sight, _comparison)
+_STATEMENT_SHARES = (0.5, 0.3, 0.2)
