@@ -32,7 +32,7 @@ def test_four_patches_make_one_labelled_cell(studios: dict[Split, Studio]) -> No
 def test_the_corpus_has_prose_statements_and_both_languages_but_no_chat(studios: dict[Split, Studio]) -> None:
     documents = language_corpus(studios[Split.TRAIN], seed=0)
     assert {p.text for p in studios[Split.TRAIN].sources.paragraphs} <= set(documents)
-    joined = "\n".join(documents)
+    joined = "\n".join(d if isinstance(d, str) else d.text for d in documents)
     assert "上有" in joined
     assert "+" in joined
     assert "boxed" not in joined
