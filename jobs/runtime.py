@@ -81,6 +81,11 @@ def set_ray_environment() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # While a dozen processes load their libraries at once, the HTTP proxy needs more than the 5 s that it is given.
     os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "120")
+    os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S", "60")
+    # Ray would run its workers at nice 15; here they do the stage's work.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    # On one machine nobody announces a preemption; SIGTERM does.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     # Ray would kill workers when the machine, not the stage, is short of memory; limits are the container's.
     os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
 
