@@ -97,9 +97,11 @@ class BaseStageConfig:
     vision_batch_size: int = 64
     vision_lr: float = 1e-3
     language_steps: int = 300
-    language_batch_size: int = 16
-    language_sequence_length: int = 128
-    language_lr: float = 1e-3
+    language_row_tokens: int = 1024
+    """Tokens per step: whole documents until there are as many."""
+    language_max_document_tokens: int = 128
+    """Longer documents are cut."""
+    language_lr: float = 1.5e-3
 
 
 @config
