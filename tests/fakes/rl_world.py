@@ -41,7 +41,7 @@ class RlWorld:
             max_new_tokens=8,
             num_micro_batches=2,
             num_rollout_workers=2,
-            call_timeout_s=240.0,
+            call_timeout_s=480.0,
             checkpoint=CheckpointConfig(every_steps=1),
         )
         return WorkerSettings(

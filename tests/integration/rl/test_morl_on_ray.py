@@ -29,7 +29,7 @@ from mimo_vl.vocabulary import RewardTask
 from tests.fakes.rl_world import RlWorld, build_rl_world
 from tests.integration.rl.morl_process import FolderStage
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 NUM_STEPS = 4
 
@@ -107,7 +107,7 @@ def test_killed_and_continued_on_ray_equals_an_uninterrupted_run_in_one_process(
     _run_plainly(world, plain, tmp_path)
 
     first = _start(tmp_path / "world", ray_out)
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 480
     while newest_complete(ray_out / "checkpoints") is None:
         assert first.poll() is None, "MORL ended before its first checkpoint"
         assert time.monotonic() < deadline
@@ -119,7 +119,7 @@ def test_killed_and_continued_on_ray_equals_an_uninterrupted_run_in_one_process(
     assert killed_at.name != f"step-{NUM_STEPS}"
 
     second = _start(tmp_path / "world", ray_out)
-    assert second.wait(timeout=300) == 0
+    assert second.wait(timeout=480) == 0
     assert _files(ray_out).keys() == {*_files(plain)}
     assert _files(ray_out) == _files(plain)
     assert b'"rl/weight_version":3.0' in _files(ray_out)["metrics.jsonl"].splitlines()[3]
