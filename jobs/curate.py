@@ -9,7 +9,7 @@ from jobs.runtime import run_stage
 from jobs.stage_context import StageContext
 from mimo_vl.data.pipelines.curate import Workshop
 from mimo_vl.data.pipelines.write import write_datasets
-from mimo_vl.errors import ConfigError
+from mimo_vl.errors import ConfigError, InterruptedAfterSaveError
 from mimo_vl.vocabulary import StageName
 
 
@@ -26,11 +26,17 @@ def main(ctx: StageContext) -> Mapping[str, float]:
         seed=ctx.config.seed,
         tokenizer_dir=ctx.input_dir(StageName.BASE) / "tokenizer",
     )
+
+    def on_shard(done: int, total: int, name: str) -> None:
+        ctx.progress(done, total, unit="shards", message=name)
+        if ctx.should_stop():
+            raise InterruptedAfterSaveError(f"stopped after {done} of {total} shards; the next attempt curates anew")
+
     infos = write_datasets(
         workshop,
         ctx.out_dir,
         num_workers=ctx.config.data.num_workers,
-        on_shard=lambda done, total, name: ctx.progress(done, total, unit="shards", message=name),
+        on_shard=on_shard,
     )
     return {
         "samples": float(sum(i.num_samples for i in infos.values())),

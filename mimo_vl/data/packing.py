@@ -1,5 +1,8 @@
 """Which samples share a row? Best-fit decreasing by tokens under a patch cap, and levelling of patches across ranks.
 
+`pack` fills best: for data sets of which every row is used. `spread` is for training rows: sorting by length also sorts
+by data type, so that a step would see grounding only and the next one captions only; it mixes first and fills after.
+
 Best fit with a bitset: bins lie in stacks by their remaining tokens, and one big integer has a bit for every non-empty
 stack, so the best fit for n tokens is the lowest set bit of `bits >> n`. Bins without patches left are passed over.
 """
@@ -15,6 +18,8 @@ Costs = npt.NDArray[np.int64] | Sequence[tuple[int, int]]
 
 # How many bins are looked at for their patches before a new one is opened: bounds the time per sample.
 _MAX_LOOKS = 32
+# `spread` deals out samples in their order until this share of the bins is full; the rest fills gaps.
+_BULK_SHARE = 0.85
 
 
 def pack(costs: Costs, capacity_tokens: int, capacity_patches: int) -> list[list[int]]:
@@ -57,6 +62,35 @@ def pack(costs: Costs, capacity_tokens: int, capacity_patches: int) -> list[list
             stacks[left].append(number)
             bits |= 1 << left
     return bins
+
+
+def spread(
+    costs: Costs, num_bins: int, capacity_tokens: int, capacity_patches: int
+) -> tuple[list[list[int]], list[int]]:
+    """Exactly `num_bins` bins of like mixture, and the samples left over.
+
+    The first samples go, in the given order, each to the emptiest bin; the others fill the gaps, best fit decreasing.
+    """
+    table = np.asarray(costs, dtype=np.int64).reshape(-1, 2)
+    _check(table, capacity_tokens, capacity_patches)
+    share = np.cumsum(table, axis=0) / (num_bins * np.array([capacity_tokens, capacity_patches]))
+    num_bulk = int((share.max(axis=1) <= _BULK_SHARE).sum())
+    bins: list[list[int]] = [[] for _ in range(num_bins)]
+    tokens_left, patches_left = [capacity_tokens] * num_bins, [capacity_patches] * num_bins
+    tail = sorted(range(num_bulk, len(table)), key=lambda i: (-table[i, 0], i))
+    left_over: list[int] = []
+    for sample in [*range(num_bulk), *tail]:
+        size, need = table[sample].tolist()
+        fitting = [b for b in range(num_bins) if tokens_left[b] >= size and patches_left[b] >= need]
+        if not fitting:
+            left_over.append(sample)
+            continue
+        choose = max if sample < num_bulk else min
+        chosen = choose(fitting, key=lambda b: (tokens_left[b], -b))
+        bins[chosen].append(sample)
+        tokens_left[chosen] -= size
+        patches_left[chosen] -= need
+    return bins, sorted(left_over)
 
 
 def efficiency(bins: Sequence[Sequence[int]], costs: Costs, capacity_tokens: int) -> float:

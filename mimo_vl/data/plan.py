@@ -1,8 +1,8 @@
 """Which samples are in which row of which optimizer step? A pure function of seed and step, from lengths alone.
 
-Slots of the mixture stream are packed in windows of a few steps; what does not fill a row of its window is carried over
-to the next one, as ids. The rows of a step are global: ranks only share them out, so another number of ranks sees the
-same sample ids in every step.
+Slots of the mixture stream are spread over the rows of a few steps, each row a like mixture; what fits no row of its
+window is carried over to the next one, as ids. The rows of a step are global: ranks only share them out, so another
+number of ranks sees the same sample ids in every step.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ import numpy.typing as npt
 
 from mimo_vl.canonical import canonical_json
 from mimo_vl.data.mixture import MixtureStream
-from mimo_vl.data.packing import level, pack
+from mimo_vl.data.packing import level, spread
 from mimo_vl.errors import ConfigError
 
 # Rows are packed together in windows of this many: enough to fill them, few enough to plan in milliseconds.
 _ROWS_PER_WINDOW = 64
 _SLOTS_PER_DRAW = 64
-# Random stream of the order of rows in a window.
-_ORDER_STREAM = 0x2077
 
 
 @dataclass(frozen=True, order=True)
@@ -129,18 +127,14 @@ class RowPlan:
         return self._cached[1]
 
     def _plan(self, state: PlanState) -> tuple[list[Row], PlanState]:
-        """Draw for one row more than wanted, pack, keep the fullest rows."""
+        """Draw for one row more than wanted and spread the samples over the wanted rows.
+
+        Carried samples stand first in the pool, and so are dealt out first: none waits for long.
+        """
         wanted = self._steps_per_window * self.rows_per_step
         pool, state = self._draw(state, wanted + 1)
-        costs = np.array([self.cost(ref) for ref in pool], dtype=np.int64)
-        bins = pack(costs, *self._capacity)
-        fill = [int(costs[b, 0].sum()) for b in bins]
-        # Carried samples stand first in the pool, so that among equals they are packed first and none waits for long.
-        ranked = sorted(range(len(bins)), key=lambda i: (-fill[i], min(bins[i])))
-        chosen = sorted(ranked[:wanted])
-        left_over = sorted(sample for i in ranked[wanted:] for sample in bins[i])
-        order = np.random.default_rng([self._seed, _ORDER_STREAM, state.window]).permutation(len(chosen))
-        rows = [tuple(pool[s] for s in sorted(bins[chosen[int(i)]])) for i in order]
+        bins, left_over = spread([self.cost(ref) for ref in pool], wanted, *self._capacity)
+        rows = [tuple(pool[s] for s in sorted(samples)) for samples in bins]
         return rows, replace(state, window=state.window + 1, carried=tuple(pool[s] for s in left_over))
 
     def _draw(self, state: PlanState, num_rows: int) -> tuple[list[SampleRef], PlanState]:

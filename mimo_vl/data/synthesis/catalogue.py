@@ -19,14 +19,14 @@ from mimo_vl.vocabulary import DataType, RlFamily
 Blend = tuple[tuple[Generator, float], ...]
 
 TRAINING: Mapping[DataType, Blend] = {
-    # Documents first: the frozen base language model of the projector warm-up has never seen a chat turn.
-    DataType.CAPTION: ((caption_document, 0.85), (caption, 0.15)),
-    DataType.INTERLEAVED: ((interleaved_document, 0.5), (interleaved, 0.5)),
+    # Documents only: the language model is frozen while these two are all there is, and it has never seen a chat turn.
+    DataType.CAPTION: ((caption_document, 1.0),),
+    DataType.INTERLEAVED: ((interleaved_document, 1.0),),
     DataType.TEXT: ((prose, 1.0),),
     DataType.OCR: ((ocr, 1.0),),
     DataType.GROUNDING: ((grounding_box, 0.6), (grounding_point, 0.4)),
     DataType.COUNTING: ((counting, 1.0),),
-    DataType.QA: ((qa, 0.6), (caption, 0.4)),
+    DataType.QA: ((qa, 0.4), (caption, 0.35), (interleaved, 0.25)),
     DataType.VIDEO: ((temporal_grounding, 0.6), (video_question, 0.25), (video_events, 0.15)),
     DataType.GUI: ((gui_action, 1.0),),
     DataType.INSTRUCTION: ((instruction, 0.85), (declined_request, 0.15)),

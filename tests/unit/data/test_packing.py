@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimo_vl.data.packing import efficiency, level, pack
+from mimo_vl.data.packing import efficiency, level, pack, spread
 
 _COST = st.tuples(st.integers(1, 40), st.integers(0, 60))
 
@@ -60,3 +60,24 @@ def test_ranks_get_equally_many_rows_and_level_loads() -> None:
 def test_rows_that_cannot_be_dealt_evenly_are_refused() -> None:
     with pytest.raises(ValueError, match=r"3 rows .* 2 ranks"):
         level([1, 2, 3], 2)
+
+
+def test_spread_puts_both_kinds_of_a_shuffled_mixture_into_every_row() -> None:
+    # 2,800 tokens in 8 rows of 400: in order of length the first three rows would hold long samples only.
+    costs = [(50, 0)] * 40 + [(20, 0)] * 40
+    costs = [costs[i] for i in np.random.default_rng(0).permutation(80)]
+    bins, left_over = spread(costs, 8, 400, 1)
+    assert left_over == []
+    assert all({costs[i][0] for i in b} == {20, 50} for b in bins)
+    assert sorted(i for b in bins for i in b) == list(range(80))
+
+
+def test_spread_returns_what_fits_no_row() -> None:
+    # One bin of 100: 60 fits, 50 does not, 40 fills the gap.
+    assert spread([(60, 0), (50, 0), (40, 0)], 1, 100, 1) == ([[0, 2]], [1])
+
+
+def test_spread_respects_the_patch_cap() -> None:
+    bins, left_over = spread([(10, 6), (10, 6), (10, 0)], 1, 100, 10)
+    assert bins == [[0, 2]]
+    assert left_over == [1]
