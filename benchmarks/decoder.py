@@ -18,7 +18,7 @@ from mimo_vl.model.attention import TEXT_ATTENTION, register
 from mimo_vl.model.configure import TokenIds, build_model_config
 
 # (tokens, documents, promised ratio)
-GRID = ((2048, 16, None), (4096, 16, None), (8192, 64, None), (8192, 16, 7.0), (16384, 32, None))
+GRID = ((2048, 16, None), (4096, 16, None), (8192, 64, None), (8192, 16, 7.0))
 MIN_DOCUMENT_TOKENS = 32
 TOKEN_IDS = TokenIds(image_pad=1, video_pad=2, vision_start=3, vision_end=4, end_of_turn=5, end_of_text=6)
 
