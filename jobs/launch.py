@@ -120,7 +120,7 @@ def _environments(node: Node, nproc: int, owner: str, failure_dir: str) -> list[
     common = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     threads = max(1, len(os.sched_getaffinity(0)) // nproc)
     common.setdefault("OMP_NUM_THREADS", str(threads))
-    # Threads that spin while they wait take the cores from the other processes of a small machine: measured 10 x slower.
+    # Threads that spin while they wait take the cores of other processes: measured 10 x slower on two cores.
     common.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     common |= {"MIMO_CLAIM_OWNER": owner, "MIMO_FAILURE_DIR": failure_dir, "PYTHONUNBUFFERED": "1"}
     return [common | node.rank_variables(local_rank, nproc) for local_rank in range(nproc)]
