@@ -152,6 +152,7 @@ def test_the_job_returns_what_it_wrote(workshop: Workshop, curated: Path, tmp_pa
         input_dir=lambda _: base,
         out_dir=tmp_path / "out",
         progress=lambda step, total, **_: steps.append((step, total)),
+        should_stop=lambda: False,
     )
     metrics = main(context)  # type: ignore[arg-type]
     assert metrics["datasets"] == 44
