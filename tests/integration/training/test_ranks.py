@@ -80,8 +80,8 @@ def test_every_zero_stage_trains_alike(two_ranks: dict[str, Any]) -> None:
         assert two_ranks[zero_stage]["losses"] == pytest.approx(reference["losses"], rel=1e-5)
         # Later norms, of sums in another order, drift apart with the weights.
         assert two_ranks[zero_stage]["norms"][:5] == pytest.approx(reference["norms"][:5], rel=1e-4)
-    # Without clipping ZeRO-3 agrees as closely (2.6e-6); where it clips (here from a norm of 142 to 1), DeepSpeed's ZeRO-3
-    # drifts by up to 3e-4 within the 24 steps, from equal first losses and norms.
+    # Without clipping ZeRO-3 agrees as closely (2.6e-6). Where it clips, here from a norm of 142 to 1, DeepSpeed's
+    # ZeRO-3 drifts by up to 3e-4 within the 24 steps, from equal first losses and norms.
     assert two_ranks["3"]["losses"] == pytest.approx(reference["losses"], rel=1e-3)
     assert two_ranks["3"]["losses"][0] == pytest.approx(reference["losses"][0], rel=1e-6)
     assert two_ranks["3"]["norms"][0] == pytest.approx(reference["norms"][0], rel=1e-6)
