@@ -88,6 +88,11 @@ def test_every_zero_stage_trains_alike(two_ranks: dict[str, Any]) -> None:
     assert reference["losses"][-1] != pytest.approx(reference["losses"][0], rel=1e-2)
 
 
+@pytest.mark.xfail(strict=False, reason="where it clips, ZeRO-3 drifts from the other stages by up to 3e-4; cause open")
+def test_zero_3_trains_as_the_other_stages_do(two_ranks: dict[str, Any]) -> None:
+    assert two_ranks["3"]["losses"] == pytest.approx(two_ranks["0"]["losses"], rel=1e-5)
+
+
 @pytest.mark.parametrize("zero_stage", ["1", "2", "3"])
 def test_another_number_of_ranks_continues_with_the_same_samples_and_losses(
     zero_stage: str, two_ranks: dict[str, Any], one_rank: dict[str, Any]
