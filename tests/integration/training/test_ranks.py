@@ -76,21 +76,11 @@ def one_rank(folder: Path, two_ranks: dict[str, Any]) -> dict[str, Any]:
 
 def test_every_zero_stage_trains_alike(two_ranks: dict[str, Any]) -> None:
     reference = two_ranks["0"]
-    for zero_stage in "12":
+    for zero_stage in "123":
         assert two_ranks[zero_stage]["losses"] == pytest.approx(reference["losses"], rel=1e-5)
         # Later norms, of sums in another order, drift apart with the weights.
         assert two_ranks[zero_stage]["norms"][:5] == pytest.approx(reference["norms"][:5], rel=1e-4)
-    # Without clipping ZeRO-3 agrees as closely (2.6e-6). Where it clips, here from a norm of 142 to 1, DeepSpeed's
-    # ZeRO-3 drifts by up to 3e-4 within the 24 steps, from equal first losses and norms.
-    assert two_ranks["3"]["losses"] == pytest.approx(reference["losses"], rel=1e-3)
-    assert two_ranks["3"]["losses"][0] == pytest.approx(reference["losses"][0], rel=1e-6)
-    assert two_ranks["3"]["norms"][0] == pytest.approx(reference["norms"][0], rel=1e-6)
     assert reference["losses"][-1] != pytest.approx(reference["losses"][0], rel=1e-2)
-
-
-@pytest.mark.xfail(strict=False, reason="where it clips, ZeRO-3 drifts from the other stages by up to 3e-4; cause open")
-def test_zero_3_trains_as_the_other_stages_do(two_ranks: dict[str, Any]) -> None:
-    assert two_ranks["3"]["losses"] == pytest.approx(two_ranks["0"]["losses"], rel=1e-5)
 
 
 @pytest.mark.parametrize("zero_stage", ["1", "2", "3"])
