@@ -33,9 +33,9 @@ from mimo_vl.vocabulary import StageName
 from tests.fakes.tiny_vlm import build_model, image_prompt, text_prompt
 
 ROWS_PER_STEP = 4
-# ZeRO-3 adds the gradients up in another order: 1e-7 of the largest. AdamW turns that into steps of another size wherever a
-# gradient is about as small as its eps, and training amplifies the difference with the square of the learning rate: over 24
-# steps the losses of ZeRO-0 and ZeRO-3 differ by 3e-4 at ten times these rates, by 4e-5 at three times, by 3e-6 here.
+# ZeRO-3 adds gradients up in another order, which changes them by 1e-7 of the largest. AdamW turns that into steps of
+# another size wherever a gradient is about as small as its eps, and training amplifies the difference with the square of
+# the rate: over 24 steps the losses of ZeRO-0 and ZeRO-3 differ by 3e-4 at ten times these rates, by 3e-6 here.
 LRS = {Component.VISION: 1e-4, Component.PROJECTOR: 3e-4, Component.LANGUAGE: 2e-4}
 
 

@@ -143,8 +143,8 @@ def test_stop_request_keeps_the_answers_and_the_next_run_asks_only_the_rest(
     with pytest.raises(InterruptedAfterSaveError, match="answers are kept"):
         _evaluate(replace(bench(tmp_path, MODELS), should_stop=lambda: next(polls)), config)
     num_kept = sum(len(p.read_bytes().splitlines()) for p in (tmp_path / "log").rglob("*.jsonl"))
-    # Ten batches of at most three items.
-    assert 20 <= num_kept <= 30
+    # Ten batches of at most three items, greedy ones with one answer each, sampled ones with `samples_per_item`.
+    assert 20 <= num_kept <= 30 * config.evaluation.samples_per_item
     _evaluate(bench(tmp_path, MODELS), config)
     assert _files(tmp_path / "out") == _files(finished[1])
 
