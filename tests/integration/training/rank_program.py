@@ -34,7 +34,7 @@ from tests.fakes.tiny_vlm import build_model, image_prompt, text_prompt
 
 ROWS_PER_STEP = 4
 # ZeRO-3 adds gradients up in another order, which changes them by 1e-7 of the largest. AdamW turns that into steps of
-# another size wherever a gradient is about as small as its eps, and training amplifies the difference with the square of
+# another size wherever a gradient is about as small as its eps, and training amplifies that with the square of
 # the rate: over 24 steps the losses of ZeRO-0 and ZeRO-3 differ by 3e-4 at ten times these rates, by 3e-6 here.
 LRS = {Component.VISION: 1e-4, Component.PROJECTOR: 3e-4, Component.LANGUAGE: 2e-4}
 
