@@ -9,12 +9,19 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
 from mimo_vl.canonical import canonical_json
+
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$", max_length=20)]
+ResourceName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9./]*[a-z0-9])?$", max_length=253)]
+LabelKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$", max_length=317)]
+LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)]
+TuningVariable = Annotated[str, Field(pattern=r"^(NCCL|GLOO|UCX|FI|OMP|TORCH|CUDA|RAY)_[A-Z0-9_]+$", max_length=128)]
+StageName = Annotated[str, Field(max_length=40)]
 
 # Fields of the spec that may change while the pipeline runs.
 CONTROL_FIELDS = frozenset({"suspend", "cancel", "retry", "approvals", "ttl_seconds_after_finished"})
@@ -34,7 +41,7 @@ class StageKind(StrEnum):
     """How a stage runs on a cluster; on one machine all are process groups of the launcher."""
 
     JOB = "job"
-    TORCH = "torch"
+    PYTORCH = "pytorch"
     RAY = "ray"
 
 
@@ -65,18 +72,91 @@ class Approval(StrEnum):
     MANUAL = "manual"
 
 
+class Toleration(ApiModel):
+    key: str = Field(default="", max_length=253)
+    operator: Literal["Exists", "Equal"] = "Equal"
+    value: str = Field(default="", max_length=63)
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+
+
+class PodSettings(ApiModel):
+    """What a user may say about the pods of a stage. Typed fields only: nothing here can raise a pod's rights.
+
+    What is not set comes from the operator's settings for this kind of pod.
+    """
+
+    requests: dict[ResourceName, Quantity] = Field(default_factory=dict, max_length=16)
+    limits: dict[ResourceName, Quantity] = Field(default_factory=dict, max_length=16)
+    node_selector: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=16)
+    tolerations: tuple[Toleration, ...] = Field(default=(), max_length=16)
+    priority_class_name: str = Field(default="", max_length=253)
+    topology_key: str = Field(default="", max_length=253)
+    """Node label; pods of one attempt are kept in one domain of it, such as a rack, where possible."""
+    shm_size: Quantity | None = None
+    """Memory emptyDir at /dev/shm; counted in the memory limit."""
+    scratch_size: Quantity | None = None
+    """Limit of the emptyDir that holds checkpoints and downloaded inputs while the pod lives."""
+    termination_grace_period_seconds: int | None = Field(default=None, ge=1, le=86_400)
+    """At least the time that saving a checkpoint takes."""
+    env: dict[TuningVariable, Annotated[str, Field(max_length=1024)]] = Field(default_factory=dict, max_length=64)
+    """Tuning of communication and threads (NCCL_*, GLOO_*, UCX_*, FI_*, OMP_*, TORCH_*, CUDA_*, RAY_*)."""
+
+
+class JobWorkload(ApiModel):
+    """One pod: a batch Job."""
+
+    pod: PodSettings = Field(default_factory=PodSettings)
+
+
+class PytorchWorkload(ApiModel):
+    """Ranks of torch.distributed: num_nodes pods with num_procs_per_node ranks each."""
+
+    num_nodes: int = Field(default=1, ge=1, le=4096)
+    num_procs_per_node: int = Field(default=1, ge=1, le=64)
+    backend: Literal["pytorchjob", "trainjob"] = "pytorchjob"
+    pod: PodSettings = Field(default_factory=PodSettings)
+
+
+class RayGroup(ApiModel):
+    replicas: int = Field(default=1, ge=1, le=4096)
+    pod: PodSettings = Field(default_factory=PodSettings)
+
+
+class RayWorkload(ApiModel):
+    """A RayJob: a head with the driver, and three worker groups."""
+
+    head: PodSettings = Field(default_factory=PodSettings)
+    trainer: RayGroup = Field(default_factory=RayGroup)
+    rollout: RayGroup = Field(default_factory=RayGroup)
+    reward: RayGroup = Field(default_factory=RayGroup)
+
+
 class StageSpec(ApiModel):
+    """One stage. Exactly one of job, pytorch and ray says what runs it; none is a job."""
+
     name: str = Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=40)
-    kind: StageKind = StageKind.JOB
-    depends_on: tuple[str, ...] = Field(default=(), max_length=64)
-    inputs: tuple[str, ...] = Field(default=(), max_length=64)
+    job: JobWorkload | None = None
+    pytorch: PytorchWorkload | None = None
+    ray: RayWorkload | None = None
+    depends_on: tuple[StageName, ...] = Field(default=(), max_length=64)
+    inputs: tuple[StageName, ...] = Field(default=(), max_length=64)
     """Names out of spec.inputs."""
     run_on_failure: bool = False
     """Start when all that it depends on has ended, however it ended (finalize)."""
-    num_procs: int = Field(default=1, ge=1)
     gate: Gate | None = None
     approval: Approval = Approval.NONE
     retry: RetryPolicy = Field(default_factory=RetryPolicy)
+
+    @property
+    def kind(self) -> StageKind:
+        if self.pytorch is not None:
+            return StageKind.PYTORCH
+        return StageKind.RAY if self.ray is not None else StageKind.JOB
+
+    @property
+    def num_procs(self) -> int:
+        """Ranks of the stage, all nodes together."""
+        return self.pytorch.num_nodes * self.pytorch.num_procs_per_node if self.pytorch else 1
 
 
 class InputSpec(ApiModel):
@@ -104,12 +184,14 @@ class StageApproval(ApiModel):
 
 class MimoPipelineSpec(ApiModel):
     profile: str = Field(max_length=64)
-    overrides: tuple[str, ...] = Field(default=(), max_length=256)
+    overrides: tuple[Annotated[str, Field(max_length=512)], ...] = Field(default=(), max_length=256)
     inputs: tuple[InputSpec, ...] = Field(default=(), max_length=64)
     storage: dict[str, JsonValue] = Field(default_factory=dict)
     tracking: dict[str, JsonValue] = Field(default_factory=dict)
     stages: tuple[StageSpec, ...] = Field(max_length=64)
-    max_parallel_stages: int = Field(default=1, ge=1)
+    max_parallel_stages: int = Field(default=1, ge=1, le=64)
+    queue_name: str = Field(default="", max_length=63)
+    """Kueue LocalQueue that admits the jobs of the stages; empty = none."""
     ttl_seconds_after_finished: int | None = Field(default=None, ge=0)
     """Deletes the finished jobs after this time, never artifacts."""
     suspend: bool = False

@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from mimo_vl.errors import ConfigError
 from mimo_vl.vocabulary import PRETRAINING_STAGES, REWARD_MODEL_STAGES, StageName
-from operators.mimo_pipeline.api import InputSpec, MimoPipelineSpec, StageKind, StageSpec
+from operators.mimo_pipeline.api import (
+    InputSpec,
+    JobWorkload,
+    MimoPipelineSpec,
+    PytorchWorkload,
+    RayWorkload,
+    StageSpec,
+)
 from operators.mimo_pipeline.naming import name_problems
 
 _N = StageName
@@ -37,7 +44,7 @@ def default_graph(*, num_ranks: Mapping[str, int] | None = None, inputs: Sequenc
     """The pipeline of the report. Stages named like a `spec.inputs` entry are left out: their output is given.
 
     Args:
-        num_ranks: processes of each torch stage; 1 where not named.
+        num_ranks: ranks of each torch stage, one per node; 1 where not named.
         inputs: artifacts made elsewhere, such as `base`.
     """
     given = {i.name for i in inputs}
@@ -45,22 +52,21 @@ def default_graph(*, num_ranks: Mapping[str, int] | None = None, inputs: Sequenc
     stages = [
         StageSpec(
             name=name,
-            kind=_kind(name),
+            **_workload(name, ranks.get(name, 1)),
             depends_on=tuple(n for n in needs if n not in given),
             inputs=tuple(n for n in needs if n in given),
-            num_procs=ranks.get(name, 1),
         )
         for name, needs in _NEEDS.items()
         if name not in given
     ]
     everything = tuple(s.name for s in stages)
-    return [*stages, StageSpec(name=_N.FINALIZE, depends_on=everything, run_on_failure=True)]
+    return [*stages, StageSpec(name=_N.FINALIZE, job=JobWorkload(), depends_on=everything, run_on_failure=True)]
 
 
-def _kind(name: StageName) -> StageKind:
+def _workload(name: StageName, num_ranks: int) -> dict[str, JobWorkload | PytorchWorkload | RayWorkload]:
     if name in PRETRAINING_STAGES or name in REWARD_MODEL_STAGES:
-        return StageKind.TORCH
-    return StageKind.RAY if name == StageName.MORL else StageKind.JOB
+        return {"pytorch": PytorchWorkload(num_nodes=num_ranks)}
+    return {"ray": RayWorkload()} if name == StageName.MORL else {"job": JobWorkload()}
 
 
 def up_to(stages: Sequence[StageSpec], last: str) -> list[StageSpec]:
@@ -111,6 +117,9 @@ def problems(pipeline: str, spec: MimoPipelineSpec) -> list[str]:
     found += [f"spec.stages: {n} occurs {names.count(n)} times; names must be unique" for n in _repeated(names)]
     for stage in spec.stages:
         where = f"spec.stages[{stage.name}]"
+        kinds = [kind for kind in ("job", "pytorch", "ray") if getattr(stage, kind) is not None]
+        if len(kinds) > 1:
+            found.append(f"{where}: has {kinds}; wanted exactly one of job, pytorch and ray")
         found += [f"{where}.dependsOn: no stage {d!r}" for d in stage.depends_on if d not in names]
         found += [f"{where}.inputs: no spec.inputs entry {i!r}" for i in stage.inputs if i not in inputs]
         found += [f"{where}: {d!r} is both a stage and an input" for d in stage.depends_on if d in stage.inputs]

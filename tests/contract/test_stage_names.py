@@ -34,5 +34,5 @@ def test_configuration_files_are_named_like_the_stages() -> None:
 
 
 def test_stages_that_train_by_ranks_are_torch_stages() -> None:
-    torch_stages = {s.name for s in default_graph() if s.kind == StageKind.TORCH}
+    torch_stages = {s.name for s in default_graph() if s.kind == StageKind.PYTORCH}
     assert torch_stages == {s.value for s in (*PRETRAINING_STAGES, *REWARD_MODEL_STAGES)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operators.mimo_pipeline.api import StageKind, StageSpec
+from operators.mimo_pipeline.api import JobWorkload, PodSettings, RayWorkload, StageSpec
 from operators.mimo_pipeline.keys import stage_key
 from operators.mimo_pipeline.plan import InputArtifact
 from tests.fakes.pipelines import RUNTIME
@@ -22,7 +22,7 @@ def test_configuration_code_and_kind_enter_the_key() -> None:
     key = stage_key(_A, _INPUT, RUNTIME)
     assert stage_key(_A, _INPUT, RUNTIME.model_copy(update={"code_digest": "sha256:y"})) != key
     assert stage_key(_A, _INPUT, RUNTIME.model_copy(update={"config_digests": {"a": "sha256:other"}})) != key
-    assert stage_key(StageSpec(name="a", kind=StageKind.RAY), _INPUT, RUNTIME) != key
+    assert stage_key(StageSpec(name="a", ray=RayWorkload()), _INPUT, RUNTIME) != key
 
 
 def test_the_configuration_of_other_stages_does_not_enter_the_key() -> None:
@@ -30,6 +30,6 @@ def test_the_configuration_of_other_stages_does_not_enter_the_key() -> None:
     assert stage_key(_A, _INPUT, other) == stage_key(_A, _INPUT, RUNTIME)
 
 
-def test_retry_policy_and_gates_do_not_enter_the_key() -> None:
-    patient = StageSpec(name="a", num_procs=4)
+def test_what_pods_ask_for_does_not_enter_the_key() -> None:
+    patient = StageSpec(name="a", job=JobWorkload(pod=PodSettings(requests={"cpu": "4"})))
     assert stage_key(patient, _INPUT, RUNTIME) == stage_key(_A, _INPUT, RUNTIME)

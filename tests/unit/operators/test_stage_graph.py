@@ -31,7 +31,7 @@ def test_only_finalize_runs_on_failure_and_it_needs_all_others() -> None:
 def test_morl_is_a_ray_stage_and_training_stages_are_torch() -> None:
     kinds = {s.name: s.kind for s in default_graph()}
     assert kinds["morl"] == StageKind.RAY
-    assert kinds["projector-warmup"] == kinds["reward-model-text"] == StageKind.TORCH
+    assert kinds["projector-warmup"] == kinds["reward-model-text"] == StageKind.PYTORCH
     assert kinds["evaluate"] == StageKind.JOB
 
 
