@@ -1,0 +1,24 @@
+"""What all attempts of one pipeline on a cluster share; the builders' only input beside the stage and the attempt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from operators.mimo_pipeline.cluster_settings import ClusterSettings, StoreSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterFacts:
+    namespace: str
+    pipeline: str
+    uid: str
+    """metadata.uid of the MimoPipeline, for owner references."""
+    run_id: str
+    code_digest: str
+    config_map: str
+    """Name of the ConfigMap whose key config.yaml is the composed configuration."""
+    store: StoreSettings
+    """The pipeline's own store, else that of the settings."""
+    tracking_uri: str
+    settings: ClusterSettings
+    queue_name: str = ""

@@ -1,0 +1,97 @@
+"""What an operator is told about its cluster: images, accounts, defaults of pods, store and tracking of all pipelines.
+
+The chart renders it into one ConfigMap (key operator.yaml); `load_settings` reads it. A pipeline's own values go first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import Field, ValidationError
+
+from mimo_vl.errors import ConfigError
+from operators.mimo_pipeline.api import ApiModel, PodSettings
+
+
+class Image(ApiModel):
+    """`reference`: with registry and tag or digest, as the kubelet pulls it."""
+
+    reference: str = Field(min_length=1)
+    pull_policy: str = "IfNotPresent"
+
+
+class Images(ApiModel):
+    """trainer: jobs and training stages. rollout: all Ray pods, the submitter too."""
+
+    trainer: Image
+    rollout: Image
+    pull_secrets: tuple[str, ...] = ()
+
+
+class ServiceAccounts(ApiModel):
+    """Names; none of them has a token mounted."""
+
+    trainer: str
+    ray_head: str
+    ray_worker: str
+
+
+class StoreSettings(ApiModel):
+    """The store of pipelines that name none of their own. `secret` holds AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."""
+
+    uri: str
+    """s3://bucket/prefix"""
+    endpoint: str = ""
+    region: str = "us-east-1"
+    secure: bool = True
+    secret: str
+    ca_config_map: str = ""
+    """ConfigMap with key ca.crt, for stores with a private authority."""
+
+
+class MountedEnvironment(ApiModel):
+    """Development clusters: a Python environment on a read-only claim instead of one inside the image."""
+
+    claim: str
+    path: str
+    """Where it is mounted: the path it was built at. `<path>/venv/bin` goes first in PATH."""
+
+
+class PodDefaults(ApiModel):
+    """By kind of pod; a stage's own settings go over them field by field."""
+
+    job: PodSettings = Field(default_factory=PodSettings)
+    pytorch: PodSettings = Field(default_factory=PodSettings)
+    ray_head: PodSettings = Field(default_factory=PodSettings)
+    ray_trainer: PodSettings = Field(default_factory=PodSettings)
+    ray_rollout: PodSettings = Field(default_factory=PodSettings)
+    ray_reward: PodSettings = Field(default_factory=PodSettings)
+
+
+class ClusterSettings(ApiModel):
+    images: Images
+    service_accounts: ServiceAccounts
+    store: StoreSettings
+    tracking_uri: str = ""
+    """MLflow server; empty = metrics are only journalled."""
+    pods: PodDefaults = Field(default_factory=PodDefaults)
+    run_as_user: int = Field(default=1000, ge=1)
+    environment: MountedEnvironment | None = None
+    ray_version: str = "2.60.0"
+    node_lost_timeout_s: float = Field(default=300.0, ge=10)
+    """Pods on a node that is NotReady for longer count as gone, after their attempt was revoked."""
+    resync_interval_s: float = Field(default=120.0, ge=1)
+    pipeline_namespaces: tuple[str, ...] = ()
+    """Namespaces whose pipelines this operator runs; empty = its own only."""
+
+
+def load_settings(path: Path) -> ClusterSettings:
+    """Raises ConfigError that lists every wrong field."""
+    try:
+        return ClusterSettings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise ConfigError(f"operator settings: no file {path}; the chart mounts it") from error
+    except ValidationError as error:
+        lines = [f"operator settings: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise ConfigError("\n".join(lines)) from error
