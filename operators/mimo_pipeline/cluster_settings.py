@@ -38,7 +38,7 @@ class ServiceAccounts(ApiModel):
 
 
 class StoreSettings(ApiModel):
-    """The store of pipelines that name none of their own. `secret` holds AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."""
+    """The store of pipelines that name none. `secret` holds AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."""
 
     uri: str
     """s3://bucket/prefix"""
