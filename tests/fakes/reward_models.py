@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from mimo_vl.config.model import LanguageConfig, ModelConfig, VisionConfig
 from mimo_vl.model.checkpoint import prepare_model
 from mimo_vl.model.configure import TokenIds, build_model_config
 from mimo_vl.model.reward_head import RewardModel, save_reward_model
 from mimo_vl.processing.tokenizer import train_bpe
+from tests.fakes.model_sizes import tiny_config
 
 _TEXTS = ["Read the digits.", "A 3 on red.", "user\n", "assistant\n", "0 1 2 3 4 5 6 7 8 9"] * 4
 
@@ -28,33 +28,9 @@ def write_reward_model(folder: Path, *, kind: str, seed: int = 0) -> Path:
         end_of_text=special.end_of_text,
     )
     torch.manual_seed(seed)
-    config = build_model_config(_sizes(), vocab_size=tokenizer.vocab_size, token_ids=token_ids)
+    config = build_model_config(tiny_config(), vocab_size=tokenizer.vocab_size, token_ids=token_ids)
     model = RewardModel(prepare_model(Qwen2_5_VLForConditionalGeneration(config)))
     torch.nn.init.normal_(model.head.weight)
     save_reward_model(model, folder, kind=kind)
     tokenizer.save(folder)
     return folder
-
-
-def _sizes() -> ModelConfig:
-    return ModelConfig(
-        vision=VisionConfig(
-            depth=2, hidden_size=32, num_heads=2, intermediate_size=48, window_size=56, full_attention_blocks=(1,)
-        ),
-        language=LanguageConfig(
-            num_layers=2,
-            hidden_size=64,
-            num_heads=4,
-            num_kv_heads=2,
-            head_dim=16,
-            intermediate_size=96,
-            vocab_size=0,
-            rope_theta=10000.0,
-            mrope_section=(2, 3, 3),
-            tie_word_embeddings=True,
-            max_position_embeddings=512,
-        ),
-        vision_source="random",
-        init_std=0.2,
-        dtype="float32",
-    )

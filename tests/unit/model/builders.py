@@ -10,40 +10,15 @@ import numpy as np
 import torch
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from mimo_vl.config.model import LanguageConfig, ModelConfig, VisionConfig
 from mimo_vl.model.assemble import assemble, fresh_language_model
 from mimo_vl.model.configure import TokenIds
 from mimo_vl.processing.packed_row import EncodedSample
 from mimo_vl.processing.positions import mrope_positions
+from tests.fakes.model_sizes import tiny_config
 
 VOCAB_SIZE = 96
 TOKEN_IDS = TokenIds(image_pad=90, video_pad=91, vision_start=92, vision_end=93, end_of_turn=94, end_of_text=95)
 PATCH_VALUES = 3 * 2 * 14 * 14
-
-
-def tiny_config(*, tie: bool = True, num_layers: int = 2) -> ModelConfig:
-    return ModelConfig(
-        vision=VisionConfig(
-            depth=2, hidden_size=32, num_heads=2, intermediate_size=48, window_size=56, full_attention_blocks=(1,)
-        ),
-        language=LanguageConfig(
-            num_layers=num_layers,
-            hidden_size=64,
-            num_heads=4,
-            num_kv_heads=2,
-            head_dim=16,
-            intermediate_size=96,
-            vocab_size=0,
-            rope_theta=10000.0,
-            mrope_section=(2, 3, 3),
-            tie_word_embeddings=tie,
-            max_position_embeddings=512,
-        ),
-        vision_source="random",
-        # Large enough that attention is far from uniform and a leak between samples shows.
-        init_std=0.2,
-        dtype="float32",
-    )
 
 
 @functools.cache

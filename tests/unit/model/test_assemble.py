@@ -17,7 +17,8 @@ from mimo_vl.model.assemble import assemble, build_on_meta, fresh_language_model
 from mimo_vl.model.checkpoint import load_model, save_model, save_vision_tower
 from mimo_vl.model.configure import TokenIds, build_model_config
 from mimo_vl.model.freeze import apply_freeze_plan, component_of, parameter_groups
-from tests.unit.model.builders import TOKEN_IDS, VOCAB_SIZE, tiny_config, tiny_model
+from tests.fakes.model_sizes import tiny_config
+from tests.unit.model.builders import TOKEN_IDS, VOCAB_SIZE, tiny_model
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -18,7 +18,8 @@ from mimo_vl.model.importers.llama_gguf import split_rope_halves
 from mimo_vl.model.importers.registry import read_language_model
 from mimo_vl.model.packed import packed_hidden_states, row_tensors
 from mimo_vl.processing.packed_row import pack_row
-from tests.unit.model.builders import TOKEN_IDS, VOCAB_SIZE, language_checkpoint, sample, tiny_config
+from tests.fakes.model_sizes import tiny_config
+from tests.unit.model.builders import TOKEN_IDS, VOCAB_SIZE, language_checkpoint, sample
 
 pytestmark = pytest.mark.timeout(120)
 
