@@ -1,0 +1,118 @@
+"""How the chart's MinIO gets its bucket and the one user that stages are, and how a store is proved fit.
+
+`create` may run any number of times: it adds what is missing and sets the user's key and rights anew.
+`check` proves, as that user, that the store refuses a second conditional create; claims and manifests rest on it.
+Keys come from the environment only: root in MINIO_*, the user in AWS_*.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mimo_vl.config.storage import StorageConfig
+from mimo_vl.errors import ConfigError, PreconditionFailedError, StorageError
+from mimo_vl.observability.logging import configure_logging
+from mimo_vl.storage.s3 import build_s3_store
+
+logger = logging.getLogger(__name__)
+
+_POLICY_NAME = "mimo-stages"
+_CHECK_FOLDER = "install-check"
+
+
+def bucket_policy(bucket: str) -> dict[str, Any]:
+    """Read and write the objects of one bucket; nothing of other buckets, users or the server."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"],
+                "Resource": [f"arn:aws:s3:::{bucket}"],
+            },
+            {
+                "Effect": "Allow",
+                "Action": [
+                    "s3:GetObject",
+                    "s3:PutObject",
+                    "s3:DeleteObject",
+                    "s3:AbortMultipartUpload",
+                    "s3:ListMultipartUploadParts",
+                ],
+                "Resource": [f"arn:aws:s3:::{bucket}/*"],
+            },
+        ],
+    }
+
+
+def create(bucket: str, *, client: Any, admin: Any, user: str, key: str) -> None:
+    """The bucket, and `user` who may do what bucket_policy says, with `key` as password."""
+    if not client.bucket_exists(bucket):
+        client.make_bucket(bucket)
+        logger.info("created bucket %s", bucket)
+    admin.policy_add(_POLICY_NAME, policy=bucket_policy(bucket))
+    admin.user_add(user, key)
+    admin.policy_set(_POLICY_NAME, user=user)
+    logger.info("user %s may read and write bucket %s", user, bucket)
+
+
+def check(uri: str, config: StorageConfig) -> None:
+    """Raises StorageError when the store takes a second create of one key."""
+    store = build_s3_store(uri, config)
+    key = f"{_CHECK_FOLDER}/{uuid.uuid4().hex}"
+    store.put_bytes(key, b"first", if_none_match=True)
+    try:
+        store.put_bytes(key, b"second", if_none_match=True)
+    except PreconditionFailedError:
+        logger.info("%s honours conditional writes", uri)
+        return
+    finally:
+        store.delete(key)
+    raise StorageError(f"{uri} took a second create of one key; wanted a store that honours If-None-Match: *")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    configure_logging()
+    args = _parser().parse_args(argv)
+    config = StorageConfig(kind="s3", endpoint=args.endpoint, region=args.region, secure=not args.insecure)
+    if args.command == "check":
+        check(args.uri, config)
+    else:
+        _create(args.bucket, config)
+    return 0
+
+
+def _create(bucket: str, config: StorageConfig) -> None:
+    from minio import Minio, MinioAdmin
+    from minio.credentials import EnvAWSProvider, EnvMinioProvider
+
+    root, stages = EnvMinioProvider(), EnvAWSProvider().retrieve()
+    missing = _missing({"MINIO_ACCESS_KEY": root.retrieve().access_key, "AWS_ACCESS_KEY_ID": stages.access_key})
+    if missing:
+        raise ConfigError(f"store setup: {', '.join(missing)} not set; wanted the keys of root and of the stages' user")
+    server = {"endpoint": config.endpoint, "region": config.region, "secure": config.secure, "credentials": root}
+    create(bucket, client=Minio(**server), admin=MinioAdmin(**server), user=stages.access_key, key=stages.secret_key)
+
+
+def _missing(values: Mapping[str, str | None]) -> list[str]:
+    return [name for name, value in values.items() if not value]
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--endpoint", required=True, help="host:port")
+    common.add_argument("--region", default="us-east-1")
+    common.add_argument("--insecure", action="store_true", help="plain HTTP")
+    parser = argparse.ArgumentParser(prog="store_setup", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("create", parents=[common]).add_argument("--bucket", required=True)
+    commands.add_parser("check", parents=[common]).add_argument("--uri", required=True, help="s3://bucket/prefix")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
