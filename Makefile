@@ -10,9 +10,10 @@ unexport PYTHONDONTWRITEBYTECODE
 export UV_PYTHON_DOWNLOADS := never
 export DS_ACCELERATOR ?= cpu
 UV = $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
+CLUSTER = UV=$(UV) PYTHON=$(BIN)/python devcluster/cluster.sh
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml
 
-.PHONY: help setup setup-dev setup-smol setup-bench demo demo-ci demo-check test lint format types unit bench test-gpu plan lock golden-update clean
+.PHONY: help setup setup-dev setup-smol setup-bench demo demo-ci demo-check test lint format types unit bench test-gpu plan lock golden-update cluster cluster-build cluster-down clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -85,6 +86,15 @@ lock: ## rewrite requirements/*.txt from pyproject.toml
 
 golden-update: setup-dev ## rewrite the golden files; the commit says why they changed
 	MIMO_GOLDEN_UPDATE=1 $(BIN)/python -m pytest -q tests/contract
+
+cluster: cluster-build ## start a one-node Kubernetes as root without Docker, with both operators (devcluster/README.md)
+	$(CLUSTER) up
+
+cluster-build: | $(VENV)/bin/python ## what `make cluster` builds before it starts anything; about 25 minutes the first time
+	$(CLUSTER) build
+
+cluster-down: ## stop it; PURGE=1 also removes its data, never its caches
+	PURGE=$(PURGE) devcluster/down.sh
 
 clean: ## remove caches, not runs
 	rm -rf .mypy_cache .ruff_cache .pytest_cache build *.egg-info
