@@ -61,7 +61,8 @@ class Draft:
         return next((a for a in self.observed.of(name) if a.attempt == attempt), None)
 
     def stop(self, seen: StageObservation, grace_s: float) -> None:
-        """Ask an attempt to end; after `grace_s` of asking, kill it."""
+        """Ask an attempt to end; after `grace_s` of asking, or its own longer grace period, kill it."""
+        grace_s = max(grace_s, seen.stop_grace_s)
         if seen.terminating_s is None:
             self.delete.append(Delete(stage=seen.stage, attempt=seen.attempt))
         elif seen.terminating_s >= grace_s:

@@ -17,6 +17,8 @@ from operators.mimo_pipeline.plan import StageObservation
 # Exits with 75 in a row that nothing explains and no newer checkpoint justifies.
 MAX_FREE_RESUMES = 3
 _KILLED = 128 + signal.SIGKILL
+# Reason in a stage's status while an eviction is under way: the pods that prove it may be gone when it has ended.
+EVICTING = "Evicting"
 
 
 class Verdict(StrEnum):
@@ -44,7 +46,7 @@ def judge(stage: StageStatus, seen: StageObservation | None) -> Outcome:
         return Outcome(Verdict.PERMANENT, own_reason or "PermanentError", text or "the process ended with exit code 2")
     if was_stopped:
         return Outcome(Verdict.STOPPED, "Stopped", text or "stopped on request", stage.free_resumes)
-    if seen is not None and seen.is_evicted:
+    if stage.reason == EVICTING or (seen is not None and seen.is_evicted):
         return Outcome(Verdict.FREE, "Evicted", text or "its pod was evicted", stage.free_resumes)
     if code == EXIT_RESUME:
         return _interrupted(stage, seen, text)

@@ -45,6 +45,8 @@ class StageObservation:
     """The launcher is dead but processes of its group live: nobody will reap or record them."""
     terminating_s: float | None = None
     """Seconds since it was asked to stop; None = it was not."""
+    stop_grace_s: float = 0.0
+    """Time that its world itself gives it to end after that (a pod's grace period); it is not killed before."""
     exit_code: int | None = None
     is_oom: bool = False
     is_evicted: bool = False

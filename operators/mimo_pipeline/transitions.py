@@ -9,7 +9,7 @@ from operators.mimo_pipeline.api import ACTIVE_STATES, StageSpec, StageState, St
 from operators.mimo_pipeline.draft import Draft
 from operators.mimo_pipeline.gates import accept_output
 from operators.mimo_pipeline.keys import WAITING_STATES
-from operators.mimo_pipeline.outcomes import Verdict, backoff_s, judge
+from operators.mimo_pipeline.outcomes import EVICTING, Verdict, backoff_s, judge
 from operators.mimo_pipeline.plan import LeafPhase, StageObservation
 
 # Time to save a checkpoint after SIGTERM before SIGKILL.
@@ -18,6 +18,8 @@ STOP_GRACE_S = 120.0
 LINGER_S = 60.0
 # Time between two orders to kill.
 KILL_REPEAT_S = 5.0
+# Reasons of an active stage that are no obstacle to its start.
+_LASTING_REASONS = frozenset({"", "Started", "Adopted", "Stopping", EVICTING})
 
 
 def advance(draft: Draft, stage: StageSpec) -> None:
@@ -65,6 +67,22 @@ def _watch(draft: Draft, name: str, seen: StageObservation) -> None:
         if current.stopped_attempt != seen.attempt:
             draft.set(name, stopped_attempt=seen.attempt, reason="Stopping", message="asked to save and end")
         draft.stop(seen, grace_s=STOP_GRACE_S)
+    elif seen.is_evicted:
+        if current.stopped_attempt != seen.attempt:
+            draft.set(name, reason=EVICTING, message="its pods are being taken away; it goes on in a new attempt")
+        # Its queue may admit the same job again, which must not run a second time.
+        if seen.phase == LeafPhase.INTERRUPTED:
+            draft.stop(seen, grace_s=STOP_GRACE_S)
+    else:
+        _show_obstacle(draft, current, seen)
+
+
+def _show_obstacle(draft: Draft, current: StageStatus, seen: StageObservation) -> None:
+    """Why it does not start yet (no node, no image, no Secret), until it does."""
+    if seen.reason:
+        draft.set(current.name, reason=seen.reason, message=seen.message)
+    elif current.reason not in _LASTING_REASONS:
+        draft.set(current.name, reason="Started", message="")
 
 
 def _must_stop(draft: Draft) -> bool:

@@ -28,11 +28,12 @@ from operators.mimo_pipeline.api import (
     PipelineRuntime,
 )
 from operators.mimo_pipeline.builders.process import STAGE_MODULES, RunFacts
+from operators.mimo_pipeline.key_index import KeyIndex
 from operators.mimo_pipeline.local.backend import LocalBackend
 from operators.mimo_pipeline.local.children import ChildRecords
 from operators.mimo_pipeline.local.display import Display
 from operators.mimo_pipeline.local.memory import MemoryPeak
-from operators.mimo_pipeline.local.observe import KeyIndex, observe
+from operators.mimo_pipeline.local.observe import observe
 from operators.mimo_pipeline.local.settings import inherited_environment
 from operators.mimo_pipeline.local.state import PipelineObject, RunFolder, write_atomically
 from operators.mimo_pipeline.local.tracking_server import TrackingServer
