@@ -5,6 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 RUN_DIR ?= runs/demo
+TAG ?= 0.1.0
+BASE ?= python:3.11-slim-bookworm
+IMAGES ?= operator mlflow trainer rollout
+IMAGE_BUILD ?= $(if $(shell command -v buildah 2>/dev/null),buildah bud --layers --format docker,docker build)
 # Children must be allowed to write .pyc: importing torch and transformers without them costs 24 s of CPU instead of 9.
 unexport PYTHONDONTWRITEBYTECODE
 export UV_PYTHON_DOWNLOADS := never
@@ -13,7 +17,7 @@ UV = $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 CLUSTER = UV=$(UV) PYTHON=$(BIN)/python devcluster/cluster.sh
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml
 
-.PHONY: help setup setup-dev setup-smol setup-bench demo demo-ci demo-check test lint format types unit bench test-gpu plan lock golden-update cluster cluster-build cluster-down clean
+.PHONY: help setup setup-dev setup-smol setup-bench demo demo-ci demo-check test lint format types unit bench test-gpu plan lock golden-update cluster cluster-build cluster-down images chart-lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -83,6 +87,14 @@ lock: ## rewrite requirements/*.txt from pyproject.toml
 	$(COMPILE) --extra train --extra serve --extra operator --extra dev -c requirements/all.txt -o requirements/dev.txt
 	$(COMPILE) --extra train --extra serve --extra operator --extra dev --extra bench -c requirements/all.txt -o requirements/bench.txt
 	$(COMPILE) --extra operator -c requirements/all.txt -o requirements/operator.txt
+	$(COMPILE) --extra train --extra serve --extra vllm -c requirements/all.txt -o requirements/rollout.txt
+	$(filter-out pyproject.toml,$(COMPILE)) --group pyproject.toml:mlflow -c requirements/all.txt -o requirements/mlflow.txt
+
+generate: setup-dev ## rewrite files that are made from code: the CRD of the chart
+	$(BIN)/python -m operators.mimo_pipeline.generate
+
+verify: setup-dev ## fail if a generated file is not up to date
+	$(BIN)/python -m operators.mimo_pipeline.generate --check
 
 golden-update: setup-dev ## rewrite the golden files; the commit says why they changed
 	MIMO_GOLDEN_UPDATE=1 $(BIN)/python -m pytest -q tests/contract
@@ -95,6 +107,13 @@ cluster-build: | $(VENV)/bin/python ## what `make cluster` builds before it star
 
 cluster-down: ## stop it; PURGE=1 also removes its data, never its caches
 	PURGE=$(PURGE) devcluster/down.sh
+
+images: ## build the four images with buildah or docker; IMAGE_REGISTRY=registry/project, TAG=0.1.0, BASE=python:3.11-slim-bookworm, IMAGES="operator mlflow"
+	for name in $(IMAGES); do $(IMAGE_BUILD) --build-arg BASE=$(BASE) --build-arg VERSION=$(TAG) --build-arg REVISION=$$(git rev-parse HEAD) \
+	  --tag $(if $(IMAGE_REGISTRY),$(IMAGE_REGISTRY)/)mimo-$$name:$(TAG) --file images/$$name/Dockerfile . || exit 1; done
+
+chart-lint: setup-dev ## helm lint, every values profile rendered, policies and images checked
+	$(BIN)/python -m pytest -q tests/charts
 
 clean: ## remove caches, not runs
 	rm -rf .mypy_cache .ruff_cache .pytest_cache build *.egg-info

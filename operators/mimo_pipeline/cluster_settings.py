@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from mimo_vl.errors import ConfigError
-from operators.mimo_pipeline.api import ApiModel, PodSettings
+from operators.mimo_pipeline.api import ApiModel, PodSettings, StoreSettings
 
 
 class Image(ApiModel):
@@ -35,19 +35,6 @@ class ServiceAccounts(ApiModel):
     trainer: str
     ray_head: str
     ray_worker: str
-
-
-class StoreSettings(ApiModel):
-    """The store of pipelines that name none. `secret` holds AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."""
-
-    uri: str
-    """s3://bucket/prefix"""
-    endpoint: str = ""
-    region: str = "us-east-1"
-    secure: bool = True
-    secret: str
-    ca_config_map: str = ""
-    """ConfigMap with key ca.crt, for stores with a private authority."""
 
 
 class MountedEnvironment(ApiModel):
@@ -95,3 +82,15 @@ def load_settings(path: Path) -> ClusterSettings:
     except ValidationError as error:
         lines = [f"operator settings: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise ConfigError("\n".join(lines)) from error
+
+
+__all__ = [
+    "ClusterSettings",
+    "Image",
+    "Images",
+    "MountedEnvironment",
+    "PodDefaults",
+    "ServiceAccounts",
+    "StoreSettings",
+    "load_settings",
+]

@@ -1,0 +1,59 @@
+"""Files that are made from code: `python -m operators.mimo_pipeline.generate` writes them, `--check` only compares.
+
+Another file is another entry in FILES.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from operators.mimo_pipeline.crd import crd_yaml
+
+logger = logging.getLogger(__name__)
+
+ROOT = Path(__file__).parents[2]
+# Path below the repository's root -> its text.
+FILES: Mapping[str, Callable[[], str]] = {
+    "charts/mimo-pipeline/files/crd.yaml": crd_yaml,
+}
+
+
+def stale_files(root: Path = ROOT) -> list[str]:
+    """Files whose text is not the generated one."""
+    return [name for name, make in FILES.items() if _text(root / name) != make()]
+
+
+def write_files(root: Path = ROOT) -> list[str]:
+    """Write what is stale; returns the paths written."""
+    written = stale_files(root)
+    for name in written:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(FILES[name](), encoding="utf-8")
+    return written
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if a file is not up to date")
+    if not parser.parse_args(arguments).check:
+        for name in write_files():
+            logger.info("wrote %s", name)
+        return 0
+    stale = stale_files()
+    for name in stale:
+        logger.error("%s is not what the code generates; run `make generate` and commit it", name)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    sys.exit(main())

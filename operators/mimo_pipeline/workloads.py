@@ -1,0 +1,85 @@
+"""What runs a stage on a cluster: a Job, a PyTorchJob or TrainJob, or a RayJob, and what may be said about its pods."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from operators.mimo_pipeline.api_model import (
+    ApiModel,
+    LabelKey,
+    LabelValue,
+    ObjectName,
+    Quantity,
+    ResourceName,
+    TuningVariable,
+)
+
+
+class StageKind(StrEnum):
+    """How a stage runs on a cluster; on one machine all are process groups of the launcher."""
+
+    JOB = "job"
+    PYTORCH = "pytorch"
+    RAY = "ray"
+
+
+class Toleration(ApiModel):
+    key: ObjectName = ""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    value: str = Field(default="", max_length=63)
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+
+
+class PodSettings(ApiModel):
+    """What a user may say about the pods of a stage. Typed fields only: nothing here can raise a pod's rights.
+
+    What is not set comes from the operator's settings for this kind of pod.
+    """
+
+    requests: dict[ResourceName, Quantity] = Field(default_factory=dict, max_length=16)
+    limits: dict[ResourceName, Quantity] = Field(default_factory=dict, max_length=16)
+    node_selector: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=16)
+    tolerations: tuple[Toleration, ...] = Field(default=(), max_length=16)
+    priority_class_name: ObjectName = ""
+    topology_key: ObjectName = ""
+    """Node label; pods of one attempt are kept in one domain of it, such as a rack, where possible."""
+    shm_size: Quantity | None = None
+    """Memory emptyDir at /dev/shm; counted in the memory limit."""
+    scratch_size: Quantity | None = None
+    """Limit of the emptyDir that holds checkpoints and downloaded inputs while the pod lives."""
+    termination_grace_period_seconds: int | None = Field(default=None, ge=1, le=86_400)
+    """At least the time that saving a checkpoint takes."""
+    env: dict[TuningVariable, Annotated[str, Field(max_length=1024)]] = Field(default_factory=dict, max_length=64)
+    """Tuning of communication and threads (NCCL_*, GLOO_*, UCX_*, FI_*, OMP_*, TORCH_*, CUDA_*, RAY_*)."""
+
+
+class JobWorkload(ApiModel):
+    """One pod: a batch Job."""
+
+    pod: PodSettings = Field(default_factory=PodSettings)
+
+
+class PytorchWorkload(ApiModel):
+    """Ranks of torch.distributed: numNodes pods with numProcsPerNode ranks each."""
+
+    num_nodes: int = Field(default=1, ge=1, le=4096)
+    num_procs_per_node: int = Field(default=1, ge=1, le=64)
+    backend: Literal["pytorchjob", "trainjob"] = "pytorchjob"
+    pod: PodSettings = Field(default_factory=PodSettings)
+
+
+class RayGroup(ApiModel):
+    replicas: int = Field(default=1, ge=1, le=4096)
+    pod: PodSettings = Field(default_factory=PodSettings)
+
+
+class RayWorkload(ApiModel):
+    """A RayJob: a head with the driver, and three worker groups."""
+
+    head: PodSettings = Field(default_factory=PodSettings)
+    trainer: RayGroup = Field(default_factory=RayGroup)
+    rollout: RayGroup = Field(default_factory=RayGroup)
+    reward: RayGroup = Field(default_factory=RayGroup)
