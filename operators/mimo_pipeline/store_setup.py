@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mimo_vl.config.storage import StorageConfig
@@ -19,6 +19,11 @@ from mimo_vl.observability.logging import configure_logging
 from mimo_vl.storage.s3 import build_s3_store
 
 logger = logging.getLogger(__name__)
+
+
+class UnfitStoreError(StorageError):
+    """The store answers, but not as the pipeline needs it."""
+
 
 _POLICY_NAME = "mimo-stages"
 _CHECK_FOLDER = "install-check"
@@ -61,7 +66,7 @@ def create(bucket: str, *, client: Any, admin: Any, user: str, key: str) -> None
 
 
 def check(uri: str, config: StorageConfig) -> None:
-    """Raises StorageError when the store takes a second create of one key."""
+    """Raises UnfitStoreError when the store takes a second create of one key."""
     store = build_s3_store(uri, config)
     key = f"{_CHECK_FOLDER}/{uuid.uuid4().hex}"
     store.put_bytes(key, b"first", if_none_match=True)
@@ -72,17 +77,22 @@ def check(uri: str, config: StorageConfig) -> None:
         return
     finally:
         store.delete(key)
-    raise StorageError(f"{uri} took a second create of one key; wanted a store that honours If-None-Match: *")
+    raise UnfitStoreError(f"{uri} took a second create of one key; wanted a store that honours If-None-Match: *")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0, or 2 when the settings or the store are wrong; other errors are worth another try."""
     configure_logging()
     args = _parser().parse_args(argv)
     config = StorageConfig(kind="s3", endpoint=args.endpoint, region=args.region, secure=not args.insecure)
-    if args.command == "check":
-        check(args.uri, config)
-    else:
-        _create(args.bucket, config)
+    try:
+        if args.command == "check":
+            check(args.uri, config)
+        else:
+            _create(args.bucket, config)
+    except (ConfigError, UnfitStoreError) as error:
+        logger.error("%s", error)
+        return 2
     return 0
 
 
@@ -90,16 +100,17 @@ def _create(bucket: str, config: StorageConfig) -> None:
     from minio import Minio, MinioAdmin
     from minio.credentials import EnvAWSProvider, EnvMinioProvider
 
-    root, stages = EnvMinioProvider(), EnvAWSProvider().retrieve()
-    missing = _missing({"MINIO_ACCESS_KEY": root.retrieve().access_key, "AWS_ACCESS_KEY_ID": stages.access_key})
-    if missing:
-        raise ConfigError(f"store setup: {', '.join(missing)} not set; wanted the keys of root and of the stages' user")
+    root = EnvMinioProvider()
+    try:
+        root.retrieve()
+        stages = EnvAWSProvider().retrieve()
+    except ValueError as error:
+        raise ConfigError(
+            f"store setup: {error}; wanted root's keys in MINIO_ACCESS_KEY and MINIO_SECRET_KEY, "
+            "those of the stages' user in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        ) from error
     server = {"endpoint": config.endpoint, "region": config.region, "secure": config.secure, "credentials": root}
     create(bucket, client=Minio(**server), admin=MinioAdmin(**server), user=stages.access_key, key=stages.secret_key)
-
-
-def _missing(values: Mapping[str, str | None]) -> list[str]:
-    return [name for name, value in values.items() if not value]
 
 
 def _parser() -> argparse.ArgumentParser:
