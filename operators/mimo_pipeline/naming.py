@@ -14,6 +14,12 @@ MAX_ATTEMPT = 999
 LABEL_PIPELINE = "mimo.dev/pipeline"
 LABEL_STAGE = "mimo.dev/stage"
 LABEL_ATTEMPT = "mimo.dev/attempt"
+# What a pod is for; values: builders/pod_settings.py, PodKind.
+LABEL_COMPONENT = "mimo.dev/component"
+ANNOTATION_STAGE_KEY = "mimo.dev/stage-key"
+
+API_VERSION = "mimo.dev/v1alpha1"
+KIND = "MimoPipeline"
 
 LOCAL_NAMESPACE = "local"
 
@@ -35,6 +41,11 @@ def leaf_name(pipeline: str, stage: str, attempt: int) -> str:
 
 def labels(pipeline: str, stage: str, attempt: int) -> dict[str, str]:
     return {LABEL_PIPELINE: pipeline, LABEL_STAGE: stage, LABEL_ATTEMPT: str(attempt)}
+
+
+def config_map_name(pipeline: str, uid: str) -> str:
+    """Holds the composed configuration. The uid keeps a pipeline that was made anew from the old one's."""
+    return f"{pipeline}-{uid[:8]}-config"
 
 
 def run_id(namespace: str, pipeline: str, uid: str) -> str:

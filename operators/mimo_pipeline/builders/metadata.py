@@ -1,0 +1,64 @@
+"""How the objects of an attempt are named, labelled and tied to their pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from operators.mimo_pipeline.builders.cluster_facts import ClusterFacts
+from operators.mimo_pipeline.builders.pod_settings import PodKind
+from operators.mimo_pipeline.naming import (
+    ANNOTATION_STAGE_KEY,
+    API_VERSION,
+    KIND,
+    LABEL_COMPONENT,
+    LABEL_PIPELINE,
+    labels,
+    leaf_name,
+)
+from operators.mimo_pipeline.plan import Create
+
+# Kueue admits the leaf job; it skips children of an object that it manages itself.
+_QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+# The autoscaler must not drain a node under a rank: all ranks would start anew.
+_SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+
+
+def leaf_metadata(create: Create, facts: ClusterFacts, annotations: Mapping[str, str] | None = None) -> dict[str, Any]:
+    queue = {_QUEUE_LABEL: facts.queue_name} if facts.queue_name else {}
+    return {
+        "name": leaf_name(facts.pipeline, create.stage, create.attempt),
+        "namespace": facts.namespace,
+        "labels": {**labels(facts.pipeline, create.stage, create.attempt), **queue},
+        "annotations": {ANNOTATION_STAGE_KEY: create.key, **(annotations or {})},
+        "ownerReferences": [owner_reference(facts)],
+    }
+
+
+def pod_metadata(kind: PodKind, create: Create, facts: ClusterFacts) -> dict[str, Any]:
+    """Of a pod template: no job copies its own labels to its pods."""
+    return {
+        "labels": {**labels(facts.pipeline, create.stage, create.attempt), LABEL_COMPONENT: str(kind)},
+        "annotations": {ANNOTATION_STAGE_KEY: create.key, _SAFE_TO_EVICT: "false"},
+    }
+
+
+def shared_metadata(name: str, facts: ClusterFacts) -> dict[str, Any]:
+    """Of what all attempts of a pipeline share."""
+    return {
+        "name": name,
+        "namespace": facts.namespace,
+        "labels": {LABEL_PIPELINE: facts.pipeline},
+        "ownerReferences": [owner_reference(facts)],
+    }
+
+
+def owner_reference(facts: ClusterFacts) -> dict[str, Any]:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": facts.pipeline,
+        "uid": facts.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
