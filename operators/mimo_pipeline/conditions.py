@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Literal
 
 from operators.mimo_pipeline.api import ACTIVE_STATES, TERMINAL_STATES, Condition, MimoPipelineSpec, Phase, StageState
 from operators.mimo_pipeline.api import StageStatus as Stage
@@ -32,7 +33,7 @@ def updated(
     before = {c.type: c for c in old}
     result = []
     for kind, (is_true, reason, message) in wanted.items():
-        status = "True" if is_true else "False"
+        status: Literal["True", "False"] = "True" if is_true else "False"
         previous = before.get(kind)
         since = previous.last_transition_time if previous and previous.status == status else now
         result.append(

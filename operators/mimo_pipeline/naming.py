@@ -21,6 +21,9 @@ ANNOTATION_STAGE_KEY = "mimo.dev/stage-key"
 API_VERSION = "mimo.dev/v1alpha1"
 KIND = "MimoPipeline"
 
+# Names of PyTorchJobs and RayJobs are labels of DNS names, which start with a letter and have no dots.
+_PIPELINE_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+
 LOCAL_NAMESPACE = "local"
 
 
@@ -31,6 +34,15 @@ def name_problems(pipeline: str, stage: str) -> list[str]:
     return [
         f"names {pipeline!r} and {stage!r} have {size} characters together, wanted at most {MAX_PIPELINE_PLUS_STAGE}; "
         "shorten one (Kubernetes limits the names of the jobs made from them)"
+    ]
+
+
+def pipeline_name_problems(name: str) -> list[str]:
+    if _PIPELINE_NAME.fullmatch(name):
+        return []
+    return [
+        f"metadata.name: got {name!r}, wanted lower-case letters, digits and '-', with a letter first: jobs are named "
+        "after it; choose another name"
     ]
 
 

@@ -75,6 +75,8 @@ class Observed:
     generation: int = 1
     pipeline: str = ""
     """metadata.name"""
+    tracking_url: str = ""
+    """Address of the run in the tracking server; empty = not known (yet)."""
 
     def of(self, stage: str) -> list[StageObservation]:
         return sorted((a for a in self.attempts if a.stage == stage), key=lambda a: a.attempt)

@@ -18,8 +18,9 @@ from operators.mimo_pipeline.api import (
     MimoPipelineStatus,
     StageState,
 )
-from operators.mimo_pipeline.draft import Draft
+from operators.mimo_pipeline.draft import MAX_MESSAGE, Draft
 from operators.mimo_pipeline.gates import check_approval
+from operators.mimo_pipeline.headline import headline
 from operators.mimo_pipeline.plan import Delete, IndexEntry, Observed, Plan
 from operators.mimo_pipeline.retry import apply_retry
 from operators.mimo_pipeline.schedule import schedule
@@ -79,6 +80,7 @@ def _refuse(status: MimoPipelineStatus, observed: Observed, now: datetime, reaso
         update={
             "conditions": conditions.updated(status.conditions, wanted, observed.generation, now),
             "observed_generation": observed.generation,
+            "message": "; ".join(wrong)[:MAX_MESSAGE],
         }
     )
     return Plan(status=None if new == status else new)
@@ -106,6 +108,8 @@ def _summarise(draft: Draft) -> None:
     draft.change(
         conditions=conditions.updated(draft.status.conditions, wanted, generation, draft.now),
         observed_generation=generation,
+        mlflow=draft.observed.tracking_url or draft.status.mlflow,
+        **headline(stages),
     )
     if phase not in TERMINAL_PHASES:
         draft.change(finished_at=None)

@@ -14,7 +14,7 @@ from operators.mimo_pipeline.api import (
     RayWorkload,
     StageSpec,
 )
-from operators.mimo_pipeline.naming import name_problems
+from operators.mimo_pipeline.naming import name_problems, pipeline_name_problems
 
 _N = StageName
 # What each stage of the default pipeline needs. finalize needs all others and runs on failure too.
@@ -109,25 +109,31 @@ def _require_known(names: Sequence[str], by_name: Mapping[str, StageSpec]) -> No
 
 def problems(pipeline: str, spec: MimoPipelineSpec) -> list[str]:
     """Everything that is wrong with the graph, each as one sentence; empty = valid."""
-    found: list[str] = []
+    found = pipeline_name_problems(pipeline)
     names = [s.name for s in spec.stages]
-    inputs = {i.name for i in spec.inputs}
     if not names:
         found.append("spec.stages: empty; name at least one stage")
     found += [f"spec.stages: {n} occurs {names.count(n)} times; names must be unique" for n in _repeated(names)]
     for stage in spec.stages:
-        where = f"spec.stages[{stage.name}]"
-        kinds = [kind for kind in ("job", "pytorch", "ray") if getattr(stage, kind) is not None]
-        if len(kinds) > 1:
-            found.append(f"{where}: has {kinds}; wanted exactly one of job, pytorch and ray")
-        found += [f"{where}.dependsOn: no stage {d!r}" for d in stage.depends_on if d not in names]
-        found += [f"{where}.inputs: no spec.inputs entry {i!r}" for i in stage.inputs if i not in inputs]
-        found += [f"{where}: {d!r} is both a stage and an input" for d in stage.depends_on if d in stage.inputs]
-        found += [f"{where}: {p}" for p in name_problems(pipeline, stage.name)]
+        found += _stage_problems(pipeline, stage, spec)
     if not found:
         cycle = _on_a_cycle(spec.stages)
         if cycle:
             found.append(f"spec.stages: {cycle} depend on each other in a circle; remove one dependsOn")
+    return found
+
+
+def _stage_problems(pipeline: str, stage: StageSpec, spec: MimoPipelineSpec) -> list[str]:
+    where = f"spec.stages[{stage.name}]"
+    names, inputs = {s.name for s in spec.stages}, {i.name for i in spec.inputs}
+    kinds = [kind for kind in ("job", "pytorch", "ray") if getattr(stage, kind) is not None]
+    found = [f"{where}: has {kinds}; wanted exactly one of job, pytorch and ray"] if len(kinds) > 1 else []
+    found += [f"{where}.dependsOn: no stage {d!r}" for d in stage.depends_on if d not in names]
+    found += [f"{where}.inputs: no spec.inputs entry {i!r}" for i in stage.inputs if i not in inputs]
+    found += [f"{where}: {d!r} is both a stage and an input" for d in stage.depends_on if d in stage.inputs]
+    found += [f"{where}: {p}" for p in name_problems(pipeline, stage.name)]
+    if stage.retry.backoff_seconds > stage.retry.max_backoff_seconds:
+        found.append(f"{where}.retry: backoffSeconds is larger than maxBackoffSeconds; lower it or raise the other")
     return found
 
 

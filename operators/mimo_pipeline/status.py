@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue
 
 from operators.mimo_pipeline.api_model import ApiModel, Digest, Message, ShortText, StageName, Uri
+
+# A progress record with more is cut: objects in the API server stay small.
+MAX_METRICS = 64
 
 
 class Phase(StrEnum):
@@ -40,13 +43,23 @@ TERMINAL_STATES = frozenset({StageState.SUCCEEDED, StageState.SKIPPED, StageStat
 ACTIVE_STATES = frozenset({StageState.QUEUED, StageState.RUNNING})
 
 
+def _cut(text: Any) -> Any:
+    return text[:1024] if isinstance(text, str) else text
+
+
+def _fewest(metrics: Any) -> Any:
+    return dict(sorted(metrics.items())[:MAX_METRICS]) if isinstance(metrics, dict) else metrics
+
+
 class StageProgress(ApiModel):
+    """Written by the stage itself: what is too long is cut, never refused."""
+
     step: int
     total: int = 0
     """0 = not known."""
     unit: ShortText = "steps"
-    message: Message = ""
-    metrics: dict[str, float] = Field(default_factory=dict, max_length=256)
+    message: Annotated[Message, BeforeValidator(_cut)] = ""
+    metrics: Annotated[dict[str, float], BeforeValidator(_fewest)] = Field(default_factory=dict, max_length=MAX_METRICS)
 
 
 class StageStatus(ApiModel):

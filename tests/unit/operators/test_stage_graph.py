@@ -6,7 +6,7 @@ import pytest
 
 from mimo_vl.errors import ConfigError
 from mimo_vl.vocabulary import StageName
-from operators.mimo_pipeline.api import InputSpec, MimoPipelineSpec, StageKind, StageSpec
+from operators.mimo_pipeline.api import InputSpec, MimoPipelineSpec, RetryPolicy, StageKind, StageSpec
 from operators.mimo_pipeline.stage_graph import default_graph, descendants, only, problems, topological, up_to
 
 
@@ -62,6 +62,17 @@ def test_names_that_are_too_long_together_are_refused() -> None:
     stage = StageSpec(name="s" * 20)
     assert problems("p" * 22, _spec(stage)) == []
     assert "43 characters" in problems("p" * 23, _spec(stage))[0]
+
+
+@pytest.mark.parametrize("name", ["demo.v1", "1demo", "Demo", "demo-", ""])
+def test_a_pipeline_whose_name_no_job_can_have_is_refused(name) -> None:
+    (problem,) = problems(name, _spec(StageSpec(name="a")))
+    assert problem.startswith(f"metadata.name: got {name!r}, wanted lower-case letters")
+
+
+def test_a_first_back_off_above_the_largest_is_refused() -> None:
+    stage = StageSpec(name="a", retry=RetryPolicy(backoff_seconds=10, max_backoff_seconds=5))
+    assert "spec.stages[a].retry: backoffSeconds is larger" in problems("demo", _spec(stage))[0]
 
 
 def test_up_to_keeps_what_the_last_stage_needs() -> None:
