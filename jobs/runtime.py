@@ -20,6 +20,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -33,9 +34,10 @@ from mimo_vl.observability.logging import configure_logging
 from mimo_vl.schema.environment import StageEnvironment
 from mimo_vl.schema.manifest import Claim
 from mimo_vl.storage import ArtifactStore, store_for_uri
+from mimo_vl.storage.attempt_files import AttemptFiles
 from mimo_vl.storage.attempts import claim_attempt, require_claim
-from mimo_vl.storage.checkpoints import download_newest
-from mimo_vl.storage.layout import CHECKPOINTS_DIR, JOURNAL_DIR, OUTPUT_DIR, join, run_prefix, split_output_uri
+from mimo_vl.storage.checkpoints import complete_steps
+from mimo_vl.storage.layout import CHECKPOINTS_DIR, JOURNAL_DIR, OUTPUT_DIR, run_prefix, split_output_uri, step_dir
 from mimo_vl.tracking import NullTracker, RunStatus, Tracker, build_tracker
 
 logger = logging.getLogger(__name__)
@@ -99,9 +101,8 @@ def build_context(environ: Mapping[str, str], stop: threading.Event) -> StageCon
     rank = int(environ.get("RANK", "0"))
     if rank == 0:
         _own_attempt(store, attempt, env, environ.get("MIMO_CLAIM_OWNER", ""))
-    scratch = Path(environ.get("MIMO_SCRATCH") or Path(tempfile.gettempdir()) / "mimo-scratch")
-    folder = store.local_path(attempt) or scratch / attempt
-    out_dir, checkpoint_dir = folder / OUTPUT_DIR, folder / CHECKPOINTS_DIR
+    files = AttemptFiles(root_uri=root_uri, prefix=attempt, storage=config.storage, scratch=_scratch_finder(environ))
+    out_dir, checkpoint_dir = files.folder(OUTPUT_DIR), files.folder(CHECKPOINTS_DIR)
     out_dir.mkdir(parents=True, exist_ok=True)
     checkpoint_dir.mkdir(parents=True, exist_ok=True)
     return StageContext(
@@ -115,20 +116,36 @@ def build_context(environ: Mapping[str, str], stop: threading.Event) -> StageCon
         rank=rank,
         world_size=int(environ.get("WORLD_SIZE", "1")),
         local_rank=int(environ.get("LOCAL_RANK", "0")),
+        local_world_size=int(environ.get("LOCAL_WORLD_SIZE", environ.get("WORLD_SIZE", "1"))),
+        node_rank=int(environ.get("GROUP_RANK", "0")),
         out_dir=out_dir,
         checkpoint_dir=checkpoint_dir,
-        resume_from=_resume_folder(env, config, scratch),
-        tracker=_start_tracker(env, config, store, attempt, folder) if rank == 0 else NullTracker(),
+        resume_from=_resume_folder(env, config, files),
+        resume_uri=env.resume_from_uri,
+        tracker=_start_tracker(env, config, store, files) if rank == 0 else NullTracker(),
         inputs=env.inputs,
         code_digest=env.code_digest,
         config_digest=stage_config_digest(config, env.stage),
         store=store,
-        attempt_prefix=attempt,
-        cache_dir=scratch / "artifacts",
+        files=files,
         stop=stop,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         tracking_uri=env.tracking_uri or config.tracking.uri,
     )
+
+
+def scratch_folder() -> Path:
+    """Scratch space of the node on which it is called: MIMO_SCRATCH, or the temporary folder."""
+    return _scratch_folder(os.environ.get("MIMO_SCRATCH", ""))
+
+
+def _scratch_finder(environ: Mapping[str, str]) -> Callable[[], Path]:
+    # Sent to another node, `scratch_folder` reads the environment there.
+    return scratch_folder if environ is os.environ else partial(_scratch_folder, environ.get("MIMO_SCRATCH", ""))
+
+
+def _scratch_folder(given: str) -> Path:
+    return Path(given or Path(tempfile.gettempdir()) / "mimo-scratch")
 
 
 def make_claim(stage_key: str) -> Claim:
@@ -150,28 +167,26 @@ def _own_attempt(store: ArtifactStore, attempt: str, env: StageEnvironment, clai
         claim_attempt(store, attempt, make_claim(env.stage_key))
 
 
-def _resume_folder(env: StageEnvironment, config: PipelineConfig, scratch: Path) -> Path | None:
+def _resume_folder(env: StageEnvironment, config: PipelineConfig, files: AttemptFiles) -> Path | None:
+    """The earlier attempt's checkpoints, in place or the newest of them downloaded, once per node."""
     if not env.resume_from_uri:
         return None
     store = store_for_uri(env.resume_from_uri, config.storage)
     local = store.local_path()
     if local is not None:
         return local if local.is_dir() else None
-    folder = scratch / "resume" / join(env.run_id, env.stage, f"attempt-{env.attempt}")
-    download_newest(store, "", folder)
-    return folder if folder.is_dir() else None
+    steps = complete_steps(store, "")
+    return files.checkpoint(store.uri(step_dir(steps[-1]))).parent if steps else None
 
 
-def _start_tracker(
-    env: StageEnvironment, config: PipelineConfig, store: ArtifactStore, attempt: str, folder: Path
-) -> Tracker:
+def _start_tracker(env: StageEnvironment, config: PipelineConfig, store: ArtifactStore, files: AttemptFiles) -> Tracker:
     tracker = build_tracker(
         config.tracking,
         uri=env.tracking_uri or config.tracking.uri,
         store=store,
         run=run_prefix(env.run_id),
-        attempt=attempt,
-        journal_dir=folder / JOURNAL_DIR,
+        attempt=files.prefix,
+        journal_dir=files.folder(JOURNAL_DIR),
     )
     digest = stage_config_digest(config, env.stage)
     params = {"profile": config.profile, "seed": str(config.seed), "stage": env.stage, "config_digest": digest}

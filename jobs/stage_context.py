@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from mimo_vl.config.pipeline import PipelineConfig
 from mimo_vl.errors import ConfigError, PermanentError, StorageError
-from mimo_vl.schema.manifest import InputRef, KeyEntry, Manifest, OutputPointer, Progress
-from mimo_vl.storage import ArtifactStore, store_for_uri
-from mimo_vl.storage.artifacts import materialise, publish_directory
+from mimo_vl.schema.manifest import FileEntry, InputRef, KeyEntry, Manifest, OutputPointer, Progress
+from mimo_vl.storage import ArtifactStore
+from mimo_vl.storage.artifacts import publish_directory
+from mimo_vl.storage.attempt_files import AttemptFiles
 from mimo_vl.storage.attempts import require_not_revoked, write_progress
-from mimo_vl.storage.checkpoints import complete_checkpoint, keep_last, upload_checkpoint
+from mimo_vl.storage.checkpoints import keep_last, seal_checkpoint
 from mimo_vl.storage.keys import record_key
-from mimo_vl.storage.layout import OUTPUT_DIR, stage_prefix, step_dir
+from mimo_vl.storage.layout import CHECKPOINTS_DIR, OUTPUT_DIR, join, stage_prefix, step_dir
 from mimo_vl.storage.pointer import move_pointer
 from mimo_vl.tracking import Tracker, write_mlmodel
 from mimo_vl.vocabulary import StageName
@@ -28,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 # Stages whose model is registered, and under which alias.
 _MODEL_ALIASES = {StageName.LONG_CONTEXT_SFT: "sft", StageName.MORL: "rl"}
-_MODEL_DIR = "model"
+_MODEL_DIR, _MODEL_CONFIG = "model", "config.json"
 # Progress is for people: once a second is enough, and cheap on any store.
 _PROGRESS_INTERVAL_S = 1.0
 
@@ -45,29 +47,38 @@ class StageContext:
     rank: int
     world_size: int
     local_rank: int
+    local_world_size: int
+    node_rank: int
     out_dir: Path
     """Local folder whose files become the artifact. Write nothing into it that depends on time or place."""
     checkpoint_dir: Path
     """Local folder of this attempt's checkpoints: `step-<k>/`, sealed by `complete_checkpoint(k)`."""
     resume_from: Path | None
     """`checkpoint_dir` of an earlier attempt with the same stage key (see storage.checkpoints.newest_complete)."""
+    resume_uri: str
+    """Where `resume_from` lies in the store, for processes on other nodes; "" = there is none."""
     tracker: Tracker
     inputs: Mapping[str, InputRef]
     code_digest: str
     config_digest: str
     store: ArtifactStore
-    attempt_prefix: str
-    cache_dir: Path
+    files: AttemptFiles
+    """The attempt's folders, for any process on any node."""
     stop: threading.Event
     started_at: str
     tracking_uri: str = ""
     """Of the tracking server; "" = none."""
+    _uploaded: tuple[FileEntry, ...] = field(default=(), init=False)
     _last_progress_s: float = field(default=-math.inf, init=False)
     _is_progress_lost: bool = field(default=False, init=False)
 
     @property
     def is_main(self) -> bool:
         return self.rank == 0
+
+    @property
+    def attempt_prefix(self) -> str:
+        return self.files.prefix
 
     @property
     def output_uri(self) -> str:
@@ -83,9 +94,7 @@ class StageContext:
         """
         if name not in self.inputs:
             raise ConfigError(f"MIMO_INPUTS: stage {self.stage} needs input {name!r}; got {sorted(self.inputs)}")
-        ref = self.inputs[name]
-        store = store_for_uri(ref.uri, self.config.storage)
-        return materialise(store, "", self.cache_dir, ref.digest)
+        return self.files.materialise(self.inputs[name])
 
     def should_stop(self) -> bool:
         """True after SIGTERM on this rank; ranks must agree before one acts on it."""
@@ -109,20 +118,51 @@ class StageContext:
             self._is_progress_lost = True
 
     def complete_checkpoint(self, step: int, *, keep: int = 0) -> None:
-        """Seal `checkpoint_dir/step-<step>`, upload it if the store is remote, remove all but the newest `keep`.
+        """Checkpoint of a stage of one process: upload and seal `checkpoint_dir/step-<step>`."""
+        self.seal_checkpoint(step, self.upload_checkpoint(step), keep=keep)
 
-        Call it on every rank after a barrier that follows the last write; ranks above 0 do nothing.
+    def upload_checkpoint(self, step: int) -> tuple[FileEntry, ...]:
+        """Put this rank's share of `checkpoint_dir/step-<step>` into the store; returns its entries.
+
+        Every rank calls it after a barrier that follows the last write. Ranks that see the same folder divide its
+        files: all of them on a file:// store, else those of one node.
         """
+        share = (self.rank, self.world_size) if self.files.is_in_place else (self.local_rank, self.local_world_size)
+        return self.files.upload(CHECKPOINTS_DIR, step_dir(step), rank=share[0], size=share[1])
+
+    def seal_checkpoint(self, step: int, files: Iterable[FileEntry], *, keep: int = 0) -> None:
+        """Declare the checkpoint complete and remove all but the newest `keep`.
+
+        Every rank calls it, after the entries of all ranks have been gathered; rank 0 seals. An uploaded folder is
+        removed: nobody reads it again, because a rank that fails ends the attempt.
+        """
+        if self.local_rank == 0 and not self.files.is_in_place:
+            shutil.rmtree(self.checkpoint_dir / step_dir(step))
         if not self.is_main:
             return
-        folder = self.checkpoint_dir / step_dir(step)
-        complete_checkpoint(folder, step=step, stage_key=self.stage_key, saved_at=_now())
-        if self.store.local_path() is None:
-            upload_checkpoint(self.store, self.attempt_prefix, folder)
+        checkpoints = join(self.attempt_prefix, CHECKPOINTS_DIR)
+        seal_checkpoint(
+            self.store,
+            join(checkpoints, step_dir(step)),
+            step=step,
+            stage_key=self.stage_key,
+            files=files,
+            saved_at=_now(),
+        )
         self.tracker.flush()
         if keep:
-            keep_last(self.checkpoint_dir, keep)
+            keep_last(self.store, checkpoints, keep)
         logger.info("saved checkpoint step=%d uri=%s", step, self.output_uri)
+
+    def checkpoint_uri(self, checkpoint: Path) -> str:
+        """Of a `step-<k>` folder below `checkpoint_dir` or `resume_from`, for processes on other nodes."""
+        if checkpoint.parent == self.checkpoint_dir:
+            return self.store.uri(join(self.attempt_prefix, CHECKPOINTS_DIR, checkpoint.name))
+        return f"{self.resume_uri.rstrip('/')}/{checkpoint.name}"
+
+    def add_output(self, files: Iterable[FileEntry]) -> None:
+        """Files of the output that a process on another node has put into the store."""
+        self._uploaded += tuple(files)
 
     def publish(self, metrics: Mapping[str, float]) -> Manifest | None:
         """Manifest, then the stage's pointer, then the key index; None on ranks above 0, which do nothing.
@@ -136,11 +176,12 @@ class StageContext:
         _require_finite(metrics)
         require_not_revoked(self.store, self.attempt_prefix)
         if self._registers_model():
-            write_mlmodel(self.out_dir / _MODEL_DIR)
+            self._write_mlmodel()
         manifest = publish_directory(
             self.store,
             self.attempt_prefix,
             self.out_dir,
+            uploaded=self._uploaded,
             stage=self.stage,
             attempt=self.attempt,
             run_id=self.run_id,
@@ -171,7 +212,16 @@ class StageContext:
             self.tracker.register_model(f"mimo-vl-{self.config.profile}", model, digest, _MODEL_ALIASES[self.stage])
 
     def _registers_model(self) -> bool:
-        return self.stage in _MODEL_ALIASES and (self.out_dir / _MODEL_DIR).is_dir()
+        uploaded = any(entry.path.startswith(f"{_MODEL_DIR}/") for entry in self._uploaded)
+        return self.stage in _MODEL_ALIASES and (uploaded or (self.out_dir / _MODEL_DIR).is_dir())
+
+    def _write_mlmodel(self) -> None:
+        folder = self.out_dir / _MODEL_DIR
+        if not (folder / _MODEL_CONFIG).is_file():
+            # Exported on another node; MLmodel names the architecture that this file names.
+            key = join(self.attempt_prefix, OUTPUT_DIR, _MODEL_DIR, _MODEL_CONFIG)
+            self.store.get_file(key, folder / _MODEL_CONFIG)
+        write_mlmodel(folder)
 
 
 def _require_finite(metrics: Mapping[str, float]) -> None:

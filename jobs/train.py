@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 from jobs.runtime import run_stage
 from jobs.stage_context import StageContext
+from mimo_vl.storage.upload import join_entries
 from mimo_vl.training.engine import start_distributed, stop_distributed
 from mimo_vl.training.run_context import RunContext
-from mimo_vl.training.world import World, current_world
+from mimo_vl.training.world import World, current_world, gather_objects
 from mimo_vl.vocabulary import PRETRAINING_STAGES
 
 
@@ -33,15 +34,20 @@ def run_context(ctx: StageContext, *, world: World) -> RunContext:
         out_dir=ctx.out_dir,
         checkpoint_dir=ctx.checkpoint_dir,
         resume_from=ctx.resume_from,
-        # Beside the checkpoints: every rank of a node sees it.
-        scratch_dir=ctx.checkpoint_dir.parent / "resharded",
+        # Beside the checkpoints: every rank of a node sees it, and no other node writes into it.
+        scratch_dir=ctx.checkpoint_dir.parent / f"node-{ctx.node_rank}",
         world=world,
         input_dir=ctx.input_dir,
         progress=ctx.progress,
         tracker=ctx.tracker,
-        seal=lambda step, keep: ctx.complete_checkpoint(step, keep=keep),
+        seal=lambda step, keep: _seal(ctx, world, step, keep),
         should_stop=ctx.should_stop,
     )
+
+
+def _seal(ctx: StageContext, world: World, step: int, keep: int) -> None:
+    shares = gather_objects(ctx.upload_checkpoint(step), world)
+    ctx.seal_checkpoint(step, join_entries(shares), keep=keep)
 
 
 def _train(context: RunContext) -> Mapping[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -10,10 +11,11 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from mimo_vl.errors import ArtifactNotFoundError, CorruptDataError, DigestMismatchError, InputError
-from mimo_vl.schema.manifest import InputRef, Manifest, content_digest
-from mimo_vl.storage.digests import describe_files, file_sha256, verify_files
+from mimo_vl.schema.manifest import FileEntry, InputRef, Manifest, content_digest
+from mimo_vl.storage.digests import file_sha256, verify_files
 from mimo_vl.storage.layout import MANIFEST, OUTPUT_DIR, join
 from mimo_vl.storage.store import ArtifactStore
+from mimo_vl.storage.upload import join_entries, upload_files
 
 logger = logging.getLogger(__name__)
 
@@ -35,19 +37,25 @@ class ManifestFields(TypedDict, total=False):
     finished_at: str
 
 
-def publish_directory(store: ArtifactStore, prefix: str, directory: Path, **fields: Unpack[ManifestFields]) -> Manifest:
+def publish_directory(
+    store: ArtifactStore,
+    prefix: str,
+    directory: Path,
+    *,
+    uploaded: Iterable[FileEntry] = (),
+    **fields: Unpack[ManifestFields],
+) -> Manifest:
     """Put every file of `directory` under `<prefix>/output/`, then create `<prefix>/manifest.json`.
 
-    A folder that already lies there (file:// stores) is not copied.
+    A folder that already lies there (file:// stores) is not copied. `uploaded`: files of the output that processes on
+    other nodes have put there.
 
     Raises:
         PreconditionFailedError: the prefix has a manifest already.
     """
     if not directory.is_dir():
         raise InputError(f"nothing to publish: {directory} is not a folder")
-    files = describe_files(directory, sync=True)
-    for entry in files:
-        store.put_file(join(prefix, OUTPUT_DIR, entry.path), directory / entry.path)
+    files = join_entries([upload_files(store, join(prefix, OUTPUT_DIR), directory), uploaded])
     manifest = Manifest(files=files, content_digest=content_digest(files), **fields)
     store.put_bytes(join(prefix, MANIFEST), manifest.to_json(), if_none_match=True)
     logger.info("published uri=%s digest=%s files=%d", store.uri(prefix), manifest.content_digest, len(files))

@@ -28,23 +28,32 @@ def bytes_sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def describe_files(directory: Path, *, exclude: Iterable[str] = (), sync: bool = False) -> tuple[FileEntry, ...]:
-    """Every file below `directory`, sorted by path; `sync` writes them through to the disk first.
+def list_files(directory: Path, *, exclude: Iterable[str] = ()) -> list[str]:
+    """Every file below `directory` by its path in it, sorted.
 
     Raises:
         InputError: a symbolic link: what it points to would not be part of the artifact.
     """
-    skipped = set(exclude)
-    entries = []
-    for path in sorted(directory.rglob("*")):
-        relative = path.relative_to(directory).as_posix()
+    names = []
+    for path in directory.rglob("*"):
         if path.is_symlink():
             raise InputError(f"{path} is a symbolic link; an artifact holds files only, copy its target")
-        if path.is_file() and relative not in skipped:
-            if sync:
-                _sync(path)
-            entries.append(FileEntry(path=relative, size_bytes=path.stat().st_size, sha256=file_sha256(path)))
-    return tuple(sorted(entries, key=lambda e: e.path))
+        if path.is_file():
+            names.append(path.relative_to(directory).as_posix())
+    return sorted(set(names) - set(exclude))
+
+
+def describe_file(directory: Path, name: str, *, sync: bool = False) -> FileEntry:
+    """`sync` writes the file through to the disk first."""
+    path = directory / name
+    if sync:
+        _sync(path)
+    return FileEntry(path=name, size_bytes=path.stat().st_size, sha256=file_sha256(path))
+
+
+def describe_files(directory: Path) -> tuple[FileEntry, ...]:
+    """Every file below `directory`, sorted by path."""
+    return tuple(describe_file(directory, name) for name in list_files(directory))
 
 
 def verify_files(directory: Path, files: Iterable[FileEntry], what: str) -> None:

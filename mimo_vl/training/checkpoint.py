@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 _TRAINER, _RANDOM = "trainer.json", "random-rank-{rank}.json"
 _RESHARDED = "resharded"
 
-# Seals `step-<k>` and removes older ones: (step, keep) -> None. Ranks above 0 do nothing in it.
+# Uploads and seals `step-<k>`, removes older ones: (step, keep) -> None. Every rank calls it; it may be a collective.
 Seal = Callable[[int, int], None]
 
 
@@ -49,7 +49,7 @@ class Resume:
         if self.is_universal:
             seed_everything(seed, world.rank)
             barrier(world)
-            if world.is_main:
+            if world.is_first_of_node:
                 shutil.rmtree(self.directory)
         else:
             path = self.checkpoint / _RANDOM.format(rank=world.rank)
@@ -67,7 +67,7 @@ def find_resume(
 ) -> Resume | None:
     """Newest complete checkpoint in any of the folders, verified; None without any. Every rank calls it.
 
-    A checkpoint of another number of ranks is converted under `scratch` (rank 0), before the engine is built.
+    A checkpoint of another number of ranks is converted before the engine is built, once per node, under `scratch`.
 
     Raises:
         InputError, DigestMismatchError: the checkpoint is not what was sealed.
@@ -123,7 +123,7 @@ def save_checkpoint(
 def _reshard(checkpoint: Path, directory: Path, *, zero_stage: int, world: World) -> None:
     if zero_stage == 0:
         convert_to_universal(checkpoint, directory, zero_stage=0)
-    if world.is_main:
+    if world.is_first_of_node:
         shutil.rmtree(directory, ignore_errors=True)
         convert_to_universal(checkpoint, directory, zero_stage=zero_stage)
     barrier(world)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """rank in [0, size); local_rank = index of the GPU on this node."""
+    """rank in [0, size); local_rank = index among the ranks of this node, and of the GPU."""
 
     rank: int = 0
     size: int = 1
@@ -21,6 +24,11 @@ class World:
     @property
     def is_main(self) -> bool:
         return self.rank == 0
+
+    @property
+    def is_first_of_node(self) -> bool:
+        """Of the ranks that see the same local folders, one writes."""
+        return self.local_rank == 0
 
     @property
     def device(self) -> torch.device:
@@ -45,13 +53,18 @@ def sum_over_ranks(values: Sequence[float], world: World) -> list[float]:
     return [float(v) for v in total.tolist()]
 
 
+def gather_objects(value: T, world: World) -> list[T]:
+    """Every rank's value in rank order, on every rank; plain picklable values, since ranks unpickle each other's."""
+    if world.size == 1:
+        return [value]
+    gathered: list[T | None] = [None] * world.size
+    dist.all_gather_object(gathered, value)
+    return cast("list[T]", gathered)
+
+
 def gather_strings(values: Sequence[str], world: World) -> list[str]:
     """All ranks' strings in rank order, on every rank."""
-    if world.size == 1:
-        return list(values)
-    gathered: list[list[str] | None] = [None] * world.size
-    dist.all_gather_object(gathered, list(values))
-    return [value for part in gathered for value in (part or [])]
+    return [value for part in gather_objects(list(values), world) for value in part]
 
 
 def barrier(world: World) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 from jobs.runtime import set_ray_environment
 from mimo_vl.config.rewards import RewardsConfig
 from mimo_vl.rl.checkpoint import RunLog
-from mimo_vl.storage.checkpoints import complete_checkpoint, newest_complete
+from mimo_vl.storage.checkpoints import newest_complete
 from mimo_vl.vocabulary import RewardTask
+from tests.fakes.checkpoints import complete
 from tests.fakes.rl_world import RlWorld
 
 
@@ -29,7 +30,7 @@ class FolderStage:
         return path
 
     def seal_checkpoint(self, step: int) -> None:
-        complete_checkpoint(self.folder / f"step-{step}", step=step, stage_key="test")
+        complete(self.folder / f"step-{step}", step=step, stage_key="test")
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None: ...
 

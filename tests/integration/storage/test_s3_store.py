@@ -12,10 +12,15 @@ from mimo_vl.config.storage import StorageConfig
 from mimo_vl.errors import DigestMismatchError, InputError, StorageError
 from mimo_vl.storage import ArtifactStore, store_for_uri
 from mimo_vl.storage.artifacts import materialise, publish_directory
-from mimo_vl.storage.checkpoints import complete_checkpoint, complete_steps, download_newest, upload_checkpoint
+from mimo_vl.storage.checkpoints import (
+    complete_steps,
+    download_newest,
+    keep_last,
+    seal_checkpoint,
+    upload_checkpoint,
+)
+from tests.fakes.s3_server import KEY, SECRET, free_port
 from tests.unit.storage.store_contract import StoreContract
-
-from .conftest import KEY, SECRET, free_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 
@@ -45,10 +50,18 @@ def test_an_artifact_is_downloaded_once_and_verified(store: ArtifactStore, tmp_p
 def test_a_checkpoint_is_uploaded_and_found_again(store: ArtifactStore, tmp_path: Path) -> None:
     (tmp_path / "step-4").mkdir()
     (tmp_path / "step-4" / "state").write_bytes(b"s")
-    complete_checkpoint(tmp_path / "step-4", step=4, stage_key="k")
-    upload_checkpoint(store, "a", tmp_path / "step-4")
+    for step in (2, 3, 4):
+        prefix = f"a/checkpoints/step-{step}"
+        files = upload_checkpoint(store, prefix, tmp_path / "step-4")
+        if step != 3:
+            seal_checkpoint(store, prefix, step=step, stage_key="k", files=files)
     # A store rooted at the prefix itself, as MIMO_RESUME_FROM gives it.
-    assert complete_steps(store, "a/checkpoints") == [4]
+    assert complete_steps(store, "a/checkpoints") == [2, 4]
+    assert keep_last(store, "a/checkpoints", 1) == [2, 3]
+    assert [info.key for info in store.list("a/")] == [
+        "a/checkpoints/step-4/complete.json",
+        "a/checkpoints/step-4/state",
+    ]
     download_newest(store, "a/checkpoints", tmp_path / "got")
     assert (tmp_path / "got" / "step-4" / "complete.json").is_file()
 

@@ -19,7 +19,6 @@ from mimo_vl.config.training import CheckpointConfig, Component, OptimizerConfig
 from mimo_vl.errors import MimoError
 from mimo_vl.model.freeze import apply_freeze_plan, parameter_groups
 from mimo_vl.processing.packed_row import EncodedSample, pack_row
-from mimo_vl.storage.checkpoints import complete_checkpoint
 from mimo_vl.storage.layout import step_dir
 from mimo_vl.training.build import Recipe, build_engine, run_loop
 from mimo_vl.training.engine import start_distributed, stop_distributed
@@ -30,6 +29,7 @@ from mimo_vl.training.run_context import RunContext
 from mimo_vl.training.step_modules import SupervisedStep
 from mimo_vl.training.world import World
 from mimo_vl.vocabulary import StageName
+from tests.fakes.checkpoints import complete
 from tests.fakes.tiny_vlm import build_model, image_prompt, text_prompt
 
 ROWS_PER_STEP = 4
@@ -105,7 +105,7 @@ def train(
 
     def seal(step: int, keep: int) -> None:
         if world.is_main:
-            complete_checkpoint(folder / step_dir(step), step=step, stage_key="key")
+            complete(folder / step_dir(step), step=step, stage_key="key")
             if step == kill_after:
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -192,7 +192,9 @@ def nan(world: World, folder: Path) -> dict[str, Any]:
 
 def main() -> int:
     name, folder = sys.argv[1], Path(sys.argv[2])
-    world = World(rank=int(os.environ["RANK"]), size=int(os.environ["WORLD_SIZE"]))
+    world = World(
+        rank=int(os.environ["RANK"]), size=int(os.environ["WORLD_SIZE"]), local_rank=int(os.environ["LOCAL_RANK"])
+    )
     start_distributed(world)
     try:
         result = globals()[name](world, folder)

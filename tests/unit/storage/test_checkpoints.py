@@ -7,15 +7,18 @@ import pytest
 
 from mimo_vl.errors import DigestMismatchError, InputError
 from mimo_vl.storage.checkpoints import (
-    complete_checkpoint,
     complete_steps,
     download_newest,
     keep_last,
     newest_complete,
+    seal_checkpoint,
     upload_checkpoint,
     verify_checkpoint,
 )
 from mimo_vl.storage.local import LocalStore
+from mimo_vl.storage.store import ArtifactStore
+from mimo_vl.storage.upload import join_entries
+from tests.fakes.checkpoints import complete
 
 KEY = "sha256:key"
 
@@ -25,8 +28,18 @@ def _checkpoint(folder: Path, step: int, *, is_complete: bool = True) -> Path:
     (path / "rank-0").mkdir(parents=True)
     (path / "rank-0" / "state.pt").write_bytes(b"state %d" % step)
     if is_complete:
-        complete_checkpoint(path, step=step, stage_key=KEY)
+        complete(path, step=step, stage_key=KEY)
     return path
+
+
+def _send(store: ArtifactStore, attempt: str, folder: Path, step: int) -> None:
+    """Two processes upload what they see, one seals."""
+    path = _checkpoint(folder, step, is_complete=False)
+    (path / "trainer.json").write_bytes(b"{}")
+    prefix = f"{attempt}/checkpoints/step-{step}"
+    shares = [upload_checkpoint(store, prefix, path, rank=rank, size=2) for rank in range(2)]
+    assert [[f.path for f in share] for share in shares] == [["rank-0/state.pt"], ["trainer.json"]]
+    seal_checkpoint(store, prefix, step=step, stage_key=KEY, files=join_entries(shares))
 
 
 def test_without_its_marker_a_checkpoint_does_not_exist(tmp_path: Path) -> None:
@@ -63,7 +76,7 @@ def test_a_checkpoint_of_other_work_is_refused(tmp_path: Path) -> None:
 def test_an_empty_checkpoint_cannot_be_completed(tmp_path: Path) -> None:
     (tmp_path / "step-1").mkdir()
     with pytest.raises(InputError, match="is empty"):
-        complete_checkpoint(tmp_path / "step-1", step=1, stage_key=KEY)
+        complete(tmp_path / "step-1", step=1, stage_key=KEY)
 
 
 def test_the_newest_are_kept_and_unfinished_ones_on_top_are_left_alone(tmp_path: Path) -> None:
@@ -71,40 +84,37 @@ def test_the_newest_are_kept_and_unfinished_ones_on_top_are_left_alone(tmp_path:
         _checkpoint(tmp_path, step)
     _checkpoint(tmp_path, 3, is_complete=False)
     _checkpoint(tmp_path, 5, is_complete=False)
-    removed = keep_last(tmp_path, 2)
-    assert [p.name for p in removed] == ["step-1", "step-3"]
+    store = LocalStore(tmp_path)
+    assert keep_last(store, "", 2) == [1, 3]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step-2", "step-4", "step-5"]
-    assert keep_last(tmp_path, 2) == []
+    assert keep_last(store, "", 2) == []
 
 
 def test_nothing_is_removed_while_no_checkpoint_is_complete(tmp_path: Path) -> None:
     _checkpoint(tmp_path, 1, is_complete=False)
-    assert keep_last(tmp_path, 1) == []
+    assert keep_last(LocalStore(tmp_path), "", 1) == []
     assert (tmp_path / "step-1").is_dir()
     with pytest.raises(ValueError, match="got 0, wanted at least 1"):
-        keep_last(tmp_path, 0)
+        keep_last(LocalStore(tmp_path), "", 0)
 
 
 def test_a_checkpoint_travels_through_a_store(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "store")
     for step in (2, 10):
-        upload_checkpoint(store, "attempt-1", _checkpoint(tmp_path / "made", step))
+        _send(store, "attempt-1", tmp_path / "made", step)
     store.put_bytes("attempt-1/checkpoints/step-12/rank-0/state.pt", b"half")
     assert complete_steps(store, "attempt-1/checkpoints") == [2, 10]
-    download_newest(store, "attempt-1/checkpoints", tmp_path / "got")
-    newest = newest_complete(tmp_path / "got")
-    assert newest is not None
-    assert newest.name == "step-10"
+    newest = download_newest(store, "attempt-1/checkpoints", tmp_path / "got")
+    assert newest == newest_complete(tmp_path / "got") == tmp_path / "got" / "step-10"
     assert verify_checkpoint(newest, stage_key=KEY).step == 10
-    download_newest(store, "attempt-2/checkpoints", tmp_path / "none")
+    assert download_newest(store, "attempt-2/checkpoints", tmp_path / "none") is None
     assert not (tmp_path / "none").exists()
 
 
 def test_a_checkpoint_record_that_points_outside_is_refused(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "store")
-    path = _checkpoint(tmp_path / "made", 1)
-    upload_checkpoint(store, "a", path)
-    marker = json.loads((path / "complete.json").read_text())
+    _send(store, "a", tmp_path / "made", 1)
+    marker = json.loads(store.get_bytes("a/checkpoints/step-1/complete.json")[0])
     marker["files"][0]["path"] = "../../../evil"
     store.put_bytes("a/checkpoints/step-1/complete.json", json.dumps(marker).encode())
     with pytest.raises(InputError, match=r"'../../../evil' leaves it"):

@@ -1,48 +1,21 @@
-"""A real S3 server process on loopback, and a store in a bucket of it."""
+"""Stores in a bucket of a real S3 server process on loopback."""
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 
 import pytest
-import urllib3
 from minio import Minio
 
 from mimo_vl.config.storage import StorageConfig
 from mimo_vl.storage import ArtifactStore, store_for_uri
-
-KEY, SECRET = "test-access", "test-secret"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.fakes.s3_server import KEY, SECRET, serve_s3
 
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    port = free_port()
-    log = (tmp_path_factory.mktemp("s3") / "server.log").open("wb")
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=log, stderr=log)
-    deadline_s = time.monotonic() + 60
-    while True:
-        try:
-            urllib3.request("GET", f"http://127.0.0.1:{port}/moto-api/", timeout=1.0, retries=False)
-            break
-        except urllib3.exceptions.HTTPError:
-            assert process.poll() is None, "S3 server ended"
-            assert time.monotonic() < deadline_s, "S3 server did not start"
-            time.sleep(0.2)
-    yield f"127.0.0.1:{port}"
-    process.terminate()
-    process.wait()
-    log.close()
+    with serve_s3(tmp_path_factory.mktemp("s3") / "server.log") as endpoint:
+        yield endpoint
 
 
 @pytest.fixture

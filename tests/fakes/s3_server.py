@@ -1,0 +1,48 @@
+"""An S3 server process on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import urllib3
+
+KEY, SECRET = "test-access", "test-secret"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def serve_s3(log_path: Path) -> Iterator[str]:
+    """Yields host:port."""
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            _wait_ready(port, process)
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _wait_ready(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline_s = time.monotonic() + 60
+    while True:
+        try:
+            urllib3.request("GET", f"http://127.0.0.1:{port}/moto-api/", timeout=1.0, retries=False)
+            return
+        except urllib3.exceptions.HTTPError:
+            assert process.poll() is None, "S3 server ended"
+            assert time.monotonic() < deadline_s, "S3 server did not start"
+            time.sleep(0.2)
