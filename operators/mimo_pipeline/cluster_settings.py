@@ -64,6 +64,9 @@ class ClusterSettings(ApiModel):
     """MLflow server; empty = metrics are only journalled."""
     pods: PodDefaults = Field(default_factory=PodDefaults)
     run_as_user: int = Field(default=1000, ge=1)
+    lock_memory: bool = False
+    """Pods with GPUs run as root with the one capability IPC_LOCK, which Linux takes from other users. For RDMA drivers
+    on nodes that limit locked memory; leaves Pod Security `baseline`, so it needs a privileged namespace."""
     environment: MountedEnvironment | None = None
     ray_version: str = "2.60.0"
     node_lost_timeout_s: float = Field(default=300.0, ge=10)

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from operators.mimo_pipeline.chart_images import images_txt
+from operators.mimo_pipeline.chart_readme import readme
 from operators.mimo_pipeline.crd import crd_yaml
 
 logger = logging.getLogger(__name__)
@@ -19,6 +21,8 @@ ROOT = Path(__file__).parents[2]
 # Path below the repository's root -> its text.
 FILES: Mapping[str, Callable[[], str]] = {
     "charts/mimo-pipeline/files/crd.yaml": crd_yaml,
+    "charts/mimo-pipeline/images.txt": images_txt,
+    "charts/mimo-pipeline/README.md": readme,
 }
 
 

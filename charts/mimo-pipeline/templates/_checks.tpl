@@ -19,6 +19,9 @@
 {{- if and (gt (int $mlflow.replicas) 1) (not $mlflow.backendStore.existingSecret) -}}
   {{- fail (printf "mlflow.replicas is %d with SQLite, which serves one process; set mlflow.backendStore.existingSecret to a Secret with the URI of a PostgreSQL database" (int $mlflow.replicas)) -}}
 {{- end -}}
+{{- if and (gt (int $mlflow.replicas) 1) $mlflow.persistence.enabled (ne $mlflow.persistence.accessMode "ReadWriteMany") -}}
+  {{- fail (printf "mlflow.persistence.accessMode is %s with mlflow.replicas=%d; wanted ReadWriteMany, because all replicas serve the same artifacts" $mlflow.persistence.accessMode (int $mlflow.replicas)) -}}
+{{- end -}}
 {{- if .Values.ingress.enabled -}}
   {{- if not $mlflow.enabled -}}
     {{- fail "ingress.enabled is true with mlflow.enabled=false; the Ingress shows MLflow, so there is nothing to route to" -}}

@@ -29,6 +29,7 @@ trackingUri: {{ include "mimo.trackingUri" . | quote }}
 pods:
   {{- toYaml $workloads.pods | nindent 2 }}
 runAsUser: {{ $workloads.runAsUser }}
+lockMemory: {{ $workloads.lockMemory }}
 {{- with $workloads.environment }}
 environment:
   {{- toYaml . | nindent 2 }}

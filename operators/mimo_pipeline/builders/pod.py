@@ -8,7 +8,7 @@ from typing import Any
 from operators.mimo_pipeline.api import PodSettings, Toleration
 from operators.mimo_pipeline.builders.cluster_facts import ClusterFacts
 from operators.mimo_pipeline.builders.metadata import pod_metadata
-from operators.mimo_pipeline.builders.pod_settings import PodKind, grace_period_s
+from operators.mimo_pipeline.builders.pod_settings import PodKind, grace_period_s, num_gpus
 from operators.mimo_pipeline.builders.volumes import Mounted, volumes
 from operators.mimo_pipeline.naming import labels
 from operators.mimo_pipeline.plan import Create
@@ -35,7 +35,7 @@ def pod_template(
         "priorityClassName": settings.priority_class_name,
         **placement(settings, create, facts),
         "imagePullSecrets": pull_secrets(facts),
-        "containers": [container],
+        "containers": [_with_rights(container, settings, facts)],
         "volumes": volumes(mounted),
     }
     kept = {name: value for name, value in spec.items() if value not in ("", [], {})}
@@ -62,6 +62,13 @@ def security_context(facts: ClusterFacts) -> dict[str, Any]:
         "runAsGroup": user,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
+
+
+def _with_rights(container: dict[str, Any], settings: PodSettings, facts: ClusterFacts) -> dict[str, Any]:
+    if not (facts.settings.lock_memory and num_gpus(settings)):
+        return container
+    rights = {"runAsUser": 0, "runAsNonRoot": False, "capabilities": {"drop": ["ALL"], "add": ["IPC_LOCK"]}}
+    return {**container, "securityContext": {**container["securityContext"], **rights}}
 
 
 def pull_secrets(facts: ClusterFacts) -> list[dict[str, str]]:
