@@ -48,7 +48,7 @@ setup-smol: setup ## add the language model of the smol profile (SmolLM2-135M, a
 
 setup-bench: $(VENV)/.bench ## the same, with the libraries that the benchmarks compare with
 
-demo: setup ## run the whole pipeline at the tiny profile (about 15 minutes on 2 cores), end with a report
+demo: setup ## run the whole pipeline at the tiny profile (about 17 minutes on 2 cores), end with a report
 	$(BIN)/mimo run --profile tiny --run-dir $(RUN_DIR)
 
 demo-ci: setup ## the same graph with few steps and no learning thresholds (up to 8 minutes)
