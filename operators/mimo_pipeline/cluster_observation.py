@@ -102,6 +102,8 @@ def observe_attempt(facts: AttemptFacts, now: datetime, node_lost_timeout_s: flo
 
 def _phase(facts: AttemptFacts, alive: bool) -> LeafPhase:
     leaf = facts.leaf
+    if alive and facts.store.is_revoked:
+        return LeafPhase.INTERRUPTED
     if not alive:
         if facts.store.output is not None:
             return LeafPhase.SUCCEEDED
@@ -138,7 +140,8 @@ def _terminating_s(facts: AttemptFacts, now: datetime) -> float | None:
 
 
 def _is_evicted(facts: AttemptFacts, pods: Sequence[PodFacts]) -> bool:
-    if any(p.is_disrupted for p in pods):
+    # Only attempts on lost nodes are revoked.
+    if facts.store.is_revoked or any(p.is_disrupted for p in pods):
         return True
     if facts.leaf is not None and facts.leaf.is_queued and (facts.store.claim_key is not None or facts.pods):
         return True

@@ -1,4 +1,4 @@
-"""What one pod tells about its attempt: does it live, how did it end, who made it go. Pure: pod object in, facts out."""
+"""What one pod tells about its attempt: does it live, how did it end, who made it go. Pure."""
 
 from __future__ import annotations
 

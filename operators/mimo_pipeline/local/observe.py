@@ -10,6 +10,7 @@ from operators.mimo_pipeline.keys import keys_to_look_up
 from operators.mimo_pipeline.local.state import PipelineObject
 from operators.mimo_pipeline.plan import Observed
 
+
 def observe(
     pipeline: PipelineObject, runtime: PipelineRuntime, backend: StageBackend[Process], index: KeyIndex
 ) -> Observed:

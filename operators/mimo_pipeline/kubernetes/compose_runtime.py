@@ -1,0 +1,135 @@
+"""From the spec and the operator's settings to what all attempts of a pipeline share; every problem at once.
+
+Hydra is loaded with the first composition.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from mimo_vl.config.storage import StorageConfig
+from mimo_vl.errors import ConfigError
+from mimo_vl.vocabulary import StageName
+from operators.mimo_pipeline.api import MimoPipelineSpec, PipelineRuntime, StoreSettings
+from operators.mimo_pipeline.builders.cluster_facts import ClusterFacts
+from operators.mimo_pipeline.builders.rendered import render_all
+from operators.mimo_pipeline.cluster_settings import ClusterSettings, Image, Images
+from operators.mimo_pipeline.code_digest import code_digest
+from operators.mimo_pipeline.kubernetes.pipelines import ClusterPipeline
+from operators.mimo_pipeline.naming import config_map_name
+
+# Of one request of the operator; processes use the configuration's own.
+_STORE_TIMEOUT_S = 10.0
+# Hydra keeps what it composes in a global.
+_HYDRA = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composed:
+    runtime: PipelineRuntime | None
+    problems: tuple[str, ...] = ()
+
+
+def compose_runtime(pipeline: ClusterPipeline, settings: ClusterSettings, source_root: Path) -> Composed:
+    """What is frozen into the status at the start; without problems only."""
+    from pydantic import TypeAdapter
+
+    from mimo_vl.config.compose import compose_values, parse
+    from mimo_vl.config.pipeline import PipelineConfig, stage_config_digest
+
+    spec = pipeline.spec
+    known = {str(name) for name in StageName}
+    unknown = [s.name for s in spec.stages if s.name not in known]
+    if unknown:
+        return Composed(runtime=None, problems=(f"spec.stages: {unknown} unknown; choose from {sorted(known)}",))
+    try:
+        with _HYDRA:
+            values = compose_values(spec.profile, spec.overrides)
+        values["storage"] = {**values["storage"], **_storage_section(store_settings(spec, settings))}
+        values["tracking"] = {**values["tracking"], **_tracking_section(tracking_uri(spec, settings))}
+        config = parse(values)
+        runtime = PipelineRuntime(
+            config=TypeAdapter(PipelineConfig).dump_python(config, mode="json"),
+            config_digests={s.name: stage_config_digest(config, StageName(s.name)) for s in spec.stages},
+            code_digest=code_digest(source_root),
+            image_digests={"trainer": settings.images.trainer.reference, "rollout": settings.images.rollout.reference},
+        )
+        problems = _rank_problems(spec, config)
+        # What the builders refuse is said now, not when the stage is due days later.
+        render_all(spec, cluster_facts(pipeline, runtime, settings), runtime.config)
+    except ConfigError as error:
+        return Composed(runtime=None, problems=tuple(str(error).splitlines()))
+    return Composed(runtime=None if problems else runtime, problems=tuple(problems))
+
+
+def cluster_facts(pipeline: ClusterPipeline, runtime: PipelineRuntime, settings: ClusterSettings) -> ClusterFacts:
+    """With the images that were frozen at the start: an upgraded operator changes none of a running pipeline."""
+    return ClusterFacts(
+        namespace=pipeline.namespace,
+        pipeline=pipeline.name,
+        uid=pipeline.uid,
+        run_id=pipeline.run_id,
+        code_digest=runtime.code_digest,
+        config_map=config_map_name(pipeline.name, pipeline.uid),
+        store=store_settings(pipeline.spec, settings),
+        tracking_uri=tracking_uri(pipeline.spec, settings),
+        settings=settings.model_copy(update={"images": _frozen(settings.images, runtime.image_digests)}),
+        queue_name=pipeline.spec.queue_name,
+    )
+
+
+def store_settings(spec: MimoPipelineSpec, settings: ClusterSettings) -> StoreSettings:
+    return spec.storage or settings.store
+
+
+def tracking_uri(spec: MimoPipelineSpec, settings: ClusterSettings) -> str:
+    return spec.tracking.uri if spec.tracking is not None else settings.tracking_uri
+
+
+def storage_config(store: StoreSettings) -> StorageConfig:
+    return StorageConfig(**_storage_section(store), timeout_s=_STORE_TIMEOUT_S)
+
+
+def _storage_section(store: StoreSettings) -> dict[str, Any]:
+    return {
+        "kind": urlsplit(store.uri).scheme,
+        "uri": store.uri,
+        "endpoint": store.endpoint,
+        "region": store.region,
+        "secure": store.secure,
+    }
+
+
+def _tracking_section(uri: str) -> dict[str, Any]:
+    return {"kind": "mlflow" if uri else "null", "uri": uri}
+
+
+def _rank_problems(spec: MimoPipelineSpec, config: Any) -> list[str]:
+    """The processes that a stage gets must be the ranks that its configuration divides the work by."""
+    found = []
+    for section, stages in (("stages", config.stages), ("reward_models", config.reward_models)):
+        for stage in spec.stages:
+            if stage.name not in stages:
+                continue
+            wanted = stages[StageName(stage.name)].parallelism.num_ranks
+            if stage.num_procs != wanted:
+                path = f"{section}.{stage.name}.parallelism.num_ranks"
+                found.append(
+                    f"spec.stages[{stage.name}].pytorch: numNodes x numProcsPerNode is {stage.num_procs}, but "
+                    f"{path} is {wanted}; make them equal, for example by the override {path}={stage.num_procs}"
+                )
+    return found
+
+
+def _frozen(images: Images, references: Mapping[str, str]) -> Images:
+    def kept(name: str, image: Image) -> Image:
+        return image.model_copy(update={"reference": references.get(name) or image.reference})
+
+    return images.model_copy(
+        update={"trainer": kept("trainer", images.trainer), "rollout": kept("rollout", images.rollout)}
+    )

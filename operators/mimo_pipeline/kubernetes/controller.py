@@ -1,0 +1,222 @@
+"""One round for one pipeline: look, decide by reconcile, carry out. Blocking; called with one key at a time.
+
+It remembers only what is cheap to lose: open stores, records of ended attempts, pods that vanished.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from mimo_vl.errors import StorageError
+from mimo_vl.storage.store import ArtifactStore, open_store
+from operators.mimo_pipeline import conditions
+from operators.mimo_pipeline.api import (
+    ACTIVE_STATES,
+    MimoPipelineStatus,
+    PipelineRuntime,
+    StageStatus,
+    StoreSettings,
+)
+from operators.mimo_pipeline.cluster_settings import ClusterSettings
+from operators.mimo_pipeline.key_index import KeyIndex
+from operators.mimo_pipeline.kubernetes.apply import NotCreatedError, PlanWriter, tell, write_status
+from operators.mimo_pipeline.kubernetes.cluster import Api, ApiError
+from operators.mimo_pipeline.kubernetes.compose_runtime import (
+    Composed,
+    cluster_facts,
+    compose_runtime,
+    storage_config,
+    store_settings,
+)
+from operators.mimo_pipeline.kubernetes.discovery import Discovery
+from operators.mimo_pipeline.kubernetes.observe import Seen, World, observe_pipeline
+from operators.mimo_pipeline.kubernetes.pipelines import (
+    STORE_UNAVAILABLE,
+    ClusterPipeline,
+    Note,
+    StoredPipeline,
+    parse_pipeline,
+    parse_stored,
+    with_notes,
+)
+from operators.mimo_pipeline.kubernetes.resources import PIPELINES
+from operators.mimo_pipeline.kubernetes.store_evidence import EvidenceReader
+from operators.mimo_pipeline.plan import Plan
+from operators.mimo_pipeline.pod_history import PodHistory
+from operators.mimo_pipeline.reconcile import reconcile
+
+logger = logging.getLogger(__name__)
+
+# Progress and manifests appear in the store, which tells nobody.
+POLL_S = 10.0
+# A stage that could not be created is tried again after this time, or when something is seen to change.
+BLOCKED_S = 5.0
+REFUSED_S = 30.0
+
+
+@dataclass(kw_only=True)
+class Controller:
+    api: Api
+    settings: ClusterSettings
+    source_root: Path
+    instance: str = "mimo-operator"
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    history: PodHistory = field(default_factory=PodHistory)
+    on_status_written: Callable[[str, str], None] | None = None
+    on_phase: Callable[[str, str, str | None], None] | None = None
+    """Told the phase after each round; None when the pipeline is gone."""
+
+    def __post_init__(self) -> None:
+        self.discovery = Discovery(self.api)
+        self._stores: dict[StoreSettings, ArtifactStore] = {}
+        self._indexes: dict[tuple[StoreSettings, str], KeyIndex] = {}
+        self._readers: dict[tuple[str, str], tuple[str, EvidenceReader]] = {}
+        self._composed: dict[tuple[str, str], tuple[tuple[str, int], Composed]] = {}
+
+    def round(self, namespace: str, name: str) -> float | None:
+        """Seconds until the next look; None = only when something changes.
+
+        Raises:
+            ApiError, StorageError: to be tried again later.
+        """
+        try:
+            raw = self.api.get(PIPELINES, namespace, name)
+        except ApiError as error:
+            if not error.is_not_found:
+                raise
+            self._forget(namespace, name)
+            return None
+        if raw["metadata"].get("deletionTimestamp"):
+            self._forget(namespace, name)
+            return None
+        try:
+            pipeline = parse_pipeline(raw)
+        except ValidationError as error:
+            self._refuse(parse_stored(raw), error)
+            return None
+        return self._round(pipeline)
+
+    def _round(self, pipeline: ClusterPipeline) -> float | None:
+        now = self.now()
+        try:
+            composed = self._compose(pipeline)
+            world = self._world(pipeline)
+            seen = observe_pipeline(world, pipeline, runtime=composed.runtime, problems=composed.problems, now=now)
+            plan = reconcile(pipeline.spec, pipeline.status, seen.observed, now)
+            return self._apply(pipeline, world, seen, plan, now)
+        except StorageError as error:
+            note = Note(type=STORE_UNAVAILABLE, reason="StoreUnavailable", message=str(error))
+            self._write(pipeline, pipeline.status, [note], now)
+            raise
+
+    def _apply(self, pipeline: ClusterPipeline, world: World, seen: Seen, plan: Plan, now: datetime) -> float | None:
+        """Order: create, index, status, delete, events. A crash at any point is planned again."""
+        notes = list(seen.notes)
+        status = plan.status or pipeline.status
+        events, waits_s = plan.events, [] if plan.requeue_after_s is None else [plan.requeue_after_s]
+        writer = self._writer(pipeline, world, seen, status.runtime)
+        for create in plan.create:
+            try:
+                writer.create(create)
+            except NotCreatedError as error:
+                status = _undone(status, pipeline.status, error.stage)
+                events = tuple(e for e in events if e.stage != error.stage)
+                notes += [error.note] if error.note else []
+                waits_s.append(REFUSED_S if error.note else BLOCKED_S)
+        for entry in plan.index:
+            writer.record(entry)
+        self._write(pipeline, status, notes, now)
+        for order in plan.delete:
+            writer.delete(order)
+        tell(self.api, pipeline, events, now, self.instance)
+        self._tell_phase(pipeline.namespace, pipeline.name, str(status.phase))
+        if any(s.state in ACTIVE_STATES for s in status.stages):
+            waits_s.append(POLL_S)
+        return min(waits_s, default=None)
+
+    def _writer(
+        self, pipeline: ClusterPipeline, world: World, seen: Seen, runtime: PipelineRuntime | None
+    ) -> PlanWriter:
+        runtime = runtime or PipelineRuntime()
+        return PlanWriter(
+            world=world,
+            pipeline=pipeline,
+            seen=seen,
+            facts=cluster_facts(pipeline, runtime, self.settings),
+            runtime=runtime,
+            store=self._store(store_settings(pipeline.spec, self.settings)),
+        )
+
+    def _write(
+        self, pipeline: StoredPipeline, status: MimoPipelineStatus, notes: Iterable[Note], now: datetime
+    ) -> None:
+        full = with_notes(status, notes, pipeline.full_status, pipeline.generation, now)
+        if full != pipeline.full_status:
+            write_status(self.api, pipeline, full)
+            if self.on_status_written is not None:
+                self.on_status_written(pipeline.namespace, pipeline.name)
+
+    def _refuse(self, pipeline: StoredPipeline, error: ValidationError) -> None:
+        """The CRD and the types disagree about the spec: say so where the user looks."""
+        lines = [f"spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        wanted, now = conditions.of_invalid("InvalidSpec", lines), self.now()
+        updated = conditions.updated(pipeline.status.conditions, wanted, pipeline.generation, now)
+        self._write(pipeline, pipeline.status.model_copy(update={"conditions": updated}), [], now)
+
+    def _compose(self, pipeline: ClusterPipeline) -> Composed:
+        """Only before the start; afterwards the status has it."""
+        if pipeline.status.started_at is not None:
+            return Composed(runtime=None)
+        name, version = (pipeline.namespace, pipeline.name), (pipeline.uid, pipeline.generation)
+        known = self._composed.get(name)
+        if known is None or known[0] != version:
+            known = (version, compose_runtime(pipeline, self.settings, self.source_root))
+            self._composed[name] = known
+        return known[1]
+
+    def _world(self, pipeline: ClusterPipeline) -> World:
+        settings = store_settings(pipeline.spec, self.settings)
+        store = self._store(settings)
+        config = storage_config(settings)
+        index = self._indexes.setdefault((settings, pipeline.namespace), KeyIndex(store, pipeline.namespace, config))
+        name = (pipeline.namespace, pipeline.name)
+        uid, reader = self._readers.get(name, ("", None))
+        if reader is None or uid != pipeline.uid:
+            reader = EvidenceReader(store, pipeline.run_id)
+            self._readers[name] = (pipeline.uid, reader)
+        return World(
+            api=self.api,
+            evidence=reader,
+            history=self.history,
+            index=index,
+            served=self.discovery.served(),
+            node_lost_timeout_s=self.settings.node_lost_timeout_s,
+        )
+
+    def _store(self, settings: StoreSettings) -> ArtifactStore:
+        if settings not in self._stores:
+            self._stores[settings] = open_store(storage_config(settings))
+        return self._stores[settings]
+
+    def _forget(self, namespace: str, name: str) -> None:
+        self._readers.pop((namespace, name), None)
+        self._composed.pop((namespace, name), None)
+        self.history.forget(namespace, name)
+        self._tell_phase(namespace, name, None)
+
+    def _tell_phase(self, namespace: str, name: str, phase: str | None) -> None:
+        if self.on_phase is not None:
+            self.on_phase(namespace, name, phase)
+
+
+def _undone(status: MimoPipelineStatus, before: MimoPipelineStatus, stage: str) -> MimoPipelineStatus:
+    """The stage was not started after all; everything else of the plan stands."""
+    old = next((s for s in before.stages if s.name == stage), StageStatus(name=stage))
+    stages = tuple(old if s.name == stage else s for s in status.stages)
+    return status.model_copy(update={"stages": stages})
