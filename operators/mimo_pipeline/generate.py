@@ -13,6 +13,7 @@ from pathlib import Path
 
 from operators.mimo_pipeline.chart_images import images_txt
 from operators.mimo_pipeline.chart_readme import readme
+from operators.mimo_pipeline.chart_rules import rules_yaml
 from operators.mimo_pipeline.crd import crd_yaml
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 # Path below the repository's root -> its text.
 FILES: Mapping[str, Callable[[], str]] = {
     "charts/mimo-pipeline/files/crd.yaml": crd_yaml,
+    "charts/mimo-pipeline/files/operator-rules.yaml": rules_yaml,
     "charts/mimo-pipeline/images.txt": images_txt,
     "charts/mimo-pipeline/README.md": readme,
 }

@@ -9,24 +9,19 @@ from __future__ import annotations
 
 import argparse
 import logging
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
 from mimo_vl.config.storage import StorageConfig
-from mimo_vl.errors import ConfigError, PreconditionFailedError, StorageError
+from mimo_vl.errors import ConfigError
 from mimo_vl.observability.logging import configure_logging
 from mimo_vl.storage.s3 import build_s3_store
+from operators.mimo_pipeline.kubernetes.store_check import require_conditional_writes
 
 logger = logging.getLogger(__name__)
 
 
-class UnfitStoreError(StorageError):
-    """The store answers, but not as the pipeline needs it."""
-
-
 _POLICY_NAME = "mimo-stages"
-_CHECK_FOLDER = "install-check"
 
 
 def bucket_policy(bucket: str) -> dict[str, Any]:
@@ -65,21 +60,6 @@ def create(bucket: str, *, client: Any, admin: Any, user: str, key: str) -> None
     logger.info("user %s may read and write bucket %s", user, bucket)
 
 
-def check(uri: str, config: StorageConfig) -> None:
-    """Raises UnfitStoreError when the store takes a second create of one key."""
-    store = build_s3_store(uri, config)
-    key = f"{_CHECK_FOLDER}/{uuid.uuid4().hex}"
-    store.put_bytes(key, b"first", if_none_match=True)
-    try:
-        store.put_bytes(key, b"second", if_none_match=True)
-    except PreconditionFailedError:
-        logger.info("%s honours conditional writes", uri)
-        return
-    finally:
-        store.delete(key)
-    raise UnfitStoreError(f"{uri} took a second create of one key; wanted a store that honours If-None-Match: *")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0, or 2 when the settings or the store are wrong; other errors are worth another try."""
     configure_logging()
@@ -87,10 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = StorageConfig(kind="s3", endpoint=args.endpoint, region=args.region, secure=not args.insecure)
     try:
         if args.command == "check":
-            check(args.uri, config)
+            require_conditional_writes(build_s3_store(args.uri, config))
+            logger.info("%s honours conditional writes", args.uri)
         else:
             _create(args.bucket, config)
-    except (ConfigError, UnfitStoreError) as error:
+    except ConfigError as error:
         logger.error("%s", error)
         return 2
     return 0
