@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+import pytest
+
 from mimo_vl.schema.environment import VARIABLES, StageEnvironment
 from mimo_vl.schema.manifest import InputRef
+from operators.mimo_pipeline.builders.leaf import build_leaf
 from operators.mimo_pipeline.builders.process import STAGE_MODULES, RunFacts, build_process
 from operators.mimo_pipeline.plan import Create, InputArtifact
+from tests.fakes.clusters import STAGES, attempt_of, facts_of
+from tests.fakes.pod_security import pod_templates
 
 _FACTS = RunFacts(
     namespace="local",
@@ -52,3 +60,48 @@ def test_rendering_twice_gives_the_same_process() -> None:
 def test_without_an_earlier_attempt_there_is_nothing_to_resume() -> None:
     first = Create(stage="base", attempt=1, key="k", inputs={})
     assert build_process(first, _FACTS).env["MIMO_RESUME_FROM"] == ""
+
+
+_CASES = [(profile, kind) for profile, stages in STAGES.items() for kind in stages]
+# What the launcher tells its own ranks.
+_WITHIN_THE_POD = {"MIMO_CLAIM_OWNER", "MIMO_FAILURE_DIR"}
+
+
+@pytest.mark.parametrize(("profile", "kind"), _CASES)
+def test_what_every_kind_of_job_on_a_cluster_writes_is_read_back(profile, kind) -> None:
+    containers = _containers(profile, kind)
+    assert containers
+    for container in containers:
+        env = {e["name"]: e.get("value", "") for e in container["env"]}
+        assert set(VARIABLES.values()) <= set(env)
+        read = StageEnvironment.from_environ(env)
+        stage = STAGES[profile][kind]
+        assert (read.stage, read.attempt, read.stage_key) == (stage.name, 2, "sha256:key")
+        assert read.run_id == "train/demo/0123abcd"
+        assert read.tracking_uri == "http://mimo-mlflow:5000"
+        assert read.output_uri == f"{facts_of(profile).store.uri}/runs/{read.run_id}/{stage.name}/attempt-2"
+        assert read.resume_from_uri == read.output_uri.removesuffix("2") + "1/checkpoints"
+        assert read.inputs == {n: InputRef(uri=f"s3://mimo/{n}", digest=f"sha256:{n}") for n in stage.depends_on}
+        mounted = [m["mountPath"] for m in container["volumeMounts"]]
+        assert str(read.config_path.parent) in mounted
+
+
+def test_our_variables_are_written_if_and_only_if_a_process_reads_them() -> None:
+    written = {
+        e["name"] for profile, kind in _CASES for container in _containers(profile, kind) for e in container["env"]
+    }
+    ours = {name for name in written if name.startswith("MIMO_")}
+    root = Path(__file__).parents[2]
+    sources = [root / "mimo_vl" / "schema" / "environment.py", *sorted((root / "jobs").glob("*.py"))]
+    read = {name for path in sources for name in re.findall(r'"(MIMO_[A-Z_]+)"', path.read_text(encoding="utf-8"))}
+    assert ours == read - _WITHIN_THE_POD
+
+
+def _containers(profile, kind):
+    """The containers that run processes of the stage."""
+    stage = STAGES[profile][kind]
+    leaf = build_leaf(attempt_of(stage), stage, facts_of(profile))
+    found = [c for _, pod in pod_templates(leaf) for c in pod["spec"]["containers"] if c["name"] != "ray-job-submitter"]
+    if leaf["kind"] == "TrainJob":
+        return [{**found[0], "env": leaf["spec"]["trainer"]["env"]}]
+    return found

@@ -97,7 +97,7 @@ def _resource_problems(settings: PodSettings) -> list[str]:
     problems = []
     for name, request in settings.requests.items():
         limit = settings.limits.get(name)
-        if _is_indivisible(name):
+        if "/" in name:
             if limit is None or amount(request) != amount(limit):
                 problems.append(
                     f"requests.{name}: got {request} with limit {limit}; devices cannot be shared, set both to the same"
@@ -105,10 +105,6 @@ def _resource_problems(settings: PodSettings) -> list[str]:
         elif limit is not None and amount(request) > amount(limit):
             problems.append(f"requests.{name}: got {request}, wanted at most limits.{name} = {limit}")
     return problems
-
-
-def _is_indivisible(resource: str) -> bool:
-    return "/" in resource or resource.startswith("hugepages-")
 
 
 def _shm_problems(settings: PodSettings) -> list[str]:
