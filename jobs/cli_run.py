@@ -28,7 +28,8 @@ from operators.mimo_pipeline.local.summary import REPORT, stage_rows, write_summ
 from operators.mimo_pipeline.local.tables import duration, result_table, stage_table
 from operators.mimo_pipeline.naming import LOCAL_NAMESPACE, pipeline_name_from, run_id
 from operators.mimo_pipeline.plan import Create, InputArtifact
-from operators.mimo_pipeline.stage_graph import default_graph, only, up_to
+from operators.mimo_pipeline.profile_graph import graph_of
+from operators.mimo_pipeline.stage_graph import only, up_to
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class RunRequest:
 def resolve(request: RunRequest) -> tuple[PipelineConfig, Wanted]:
     """Raises ConfigError for every wrong key and stage name before anything starts."""
     config = compose(request.profile, request.overrides)
-    graph = default_graph(num_ranks=num_ranks(config))
+    graph = graph_of(config)
     if request.stages:
         graph = only(graph, request.stages)
     if request.through:
@@ -62,13 +63,6 @@ def resolve(request: RunRequest) -> tuple[PipelineConfig, Wanted]:
         code_digest=code_digest(request.source_root),
     )
     return config, Wanted(spec=spec, runtime=runtime)
-
-
-def num_ranks(config: PipelineConfig) -> dict[str, int]:
-    """Processes of each stage that trains by torch ranks."""
-    training = {str(name): section.parallelism for name, section in config.stages.items()}
-    rewards = {str(name): section.parallelism for name, section in config.reward_models.items()}
-    return {name: parallelism.num_ranks for name, parallelism in (training | rewards).items()}
 
 
 def run_pipeline(

@@ -44,7 +44,9 @@ def compose_values(profile: str, overrides: Sequence[str] = ()) -> dict[str, Any
 
     try:
         with initialize_config_dir(config_dir=str(CONF_DIR), version_base="1.3"):
-            composed = hydra_compose("config", overrides=[f"profile={profile}", *_expand(overrides)])
+            composed = hydra_compose(
+                "config", overrides=[f"profile={profile}", *map(_as_override, expand_override_sets(overrides))]
+            )
             values = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(_explain(str(error), overrides)) from error
@@ -73,17 +75,18 @@ def dump_config(config: PipelineConfig) -> str:
     return yaml.safe_dump(TypeAdapter(PipelineConfig).dump_python(config, mode="json"), sort_keys=True)
 
 
-def _expand(overrides: Sequence[str]) -> list[str]:
+def expand_override_sets(overrides: Sequence[str]) -> list[str]:
+    """The overrides with every `@name` replaced by what the set holds, in order."""
     result: list[str] = []
     for item in overrides:
         if not item.startswith("@"):
-            result.append(_as_override(item))
+            result.append(item)
             continue
         path = CONF_DIR / "overrides" / f"{item[1:]}.yaml"
         if not path.is_file():
             known = ", ".join("@" + p.stem for p in sorted(path.parent.glob("*.yaml")))
             raise ConfigError(f"override {item}: no such set of overrides; known: {known}")
-        result.extend(_as_override(line) for line in yaml.safe_load(path.read_text(encoding="utf-8")))
+        result.extend(yaml.safe_load(path.read_text(encoding="utf-8")))
     return result
 
 

@@ -39,6 +39,8 @@ class ScheduleConfig:
 @config
 class ParallelismConfig:
     num_ranks: int = 1
+    ranks_per_node: int = unhashed(1)
+    """Ranks in one pod of a cluster; one machine runs all ranks beside each other."""
     zero_stage: Literal[0, 1, 2, 3] = 1
     accumulation_steps: int = 1
     rows_per_micro_batch: int = 1

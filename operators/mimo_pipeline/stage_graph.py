@@ -16,6 +16,7 @@ from operators.mimo_pipeline.api import (
 )
 from operators.mimo_pipeline.naming import name_problems, pipeline_name_problems
 
+Workload = JobWorkload | PytorchWorkload | RayWorkload
 _N = StageName
 # What each stage of the default pipeline needs. finalize needs all others and runs on failure too.
 _NEEDS: Mapping[StageName, tuple[StageName, ...]] = {
@@ -40,19 +41,20 @@ _NEEDS: Mapping[StageName, tuple[StageName, ...]] = {
 }
 
 
-def default_graph(*, num_ranks: Mapping[str, int] | None = None, inputs: Sequence[InputSpec] = ()) -> list[StageSpec]:
+def default_graph(
+    *, workloads: Mapping[str, Workload] | None = None, inputs: Sequence[InputSpec] = ()
+) -> list[StageSpec]:
     """The pipeline of the report. Stages named like a `spec.inputs` entry are left out: their output is given.
 
     Args:
-        num_ranks: ranks of each torch stage, one per node; 1 where not named.
+        workloads: what runs a stage; one node with one rank, or one pod per group, where not named.
         inputs: artifacts made elsewhere, such as `base`.
     """
     given = {i.name for i in inputs}
-    ranks = num_ranks or {}
     stages = [
         StageSpec(
             name=name,
-            **_workload(name, ranks.get(name, 1)),
+            **_as_field((workloads or {}).get(name) or _smallest(name)),
             depends_on=tuple(n for n in needs if n not in given),
             inputs=tuple(n for n in needs if n in given),
         )
@@ -63,10 +65,15 @@ def default_graph(*, num_ranks: Mapping[str, int] | None = None, inputs: Sequenc
     return [*stages, StageSpec(name=_N.FINALIZE, job=JobWorkload(), depends_on=everything, run_on_failure=True)]
 
 
-def _workload(name: StageName, num_ranks: int) -> dict[str, JobWorkload | PytorchWorkload | RayWorkload]:
+def _smallest(name: StageName) -> Workload:
     if name in PRETRAINING_STAGES or name in REWARD_MODEL_STAGES:
-        return {"pytorch": PytorchWorkload(num_nodes=num_ranks)}
-    return {"ray": RayWorkload()} if name == StageName.MORL else {"job": JobWorkload()}
+        return PytorchWorkload()
+    return RayWorkload() if name == StageName.MORL else JobWorkload()
+
+
+def _as_field(workload: Workload) -> dict[str, Workload]:
+    kinds = {JobWorkload: "job", PytorchWorkload: "pytorch", RayWorkload: "ray"}
+    return {kinds[type(workload)]: workload}
 
 
 def up_to(stages: Sequence[StageSpec], last: str) -> list[StageSpec]:
