@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import kubernetes_validate
 import pytest
 
 from operators.mimo_pipeline.builders.config_map import build_config_map
@@ -9,7 +10,6 @@ from operators.mimo_pipeline.builders.leaf import build_leaf
 from tests.fakes.clusters import STAGES, attempt_of, facts_of
 from tests.fakes.pod_security import pod_templates
 
-kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate holds the schemas")
 _VERSION = "1.36"
 _CASES = [pytest.param(p, s, id=f"{p}-{kind}") for p, stages in STAGES.items() for kind, s in stages.items()]
 
