@@ -68,8 +68,10 @@ def is_alive(facts: AttemptFacts, now: datetime, node_lost_timeout_s: float) -> 
         return True
     if facts.leaf is None:
         return False
-    # A job under deletion may hold a cluster that makes pods until it is gone.
-    return not facts.leaf.is_final or (facts.leaf.deleting_since is not None and not lost)
+    if facts.leaf.deleting_since is not None:
+        # It may hold a cluster that makes pods until it is gone; a lost pod would keep it for ever.
+        return not lost
+    return not facts.leaf.is_final
 
 
 def observe_attempt(facts: AttemptFacts, now: datetime, node_lost_timeout_s: float) -> StageObservation:
