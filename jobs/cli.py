@@ -1,7 +1,10 @@
-"""`mimo`: run a pipeline on this machine, look at it, steer it. Commands import what they need when they are called.
+"""`mimo`: run a pipeline on this machine or on a cluster, look at it, steer it.
+
+Commands import what they need when they are called.
 
 cli.py            run, check, plan
-cli_control.py    status, logs, retry, approve, suspend, resume, cancel
+cli_submit.py     submit
+cli_control.py    status, logs, retry, approve, suspend, resume, cancel, on what cli_target.py opens
 cli_results.py    report, evaluate, chat
 cli_run.py        what `mimo run` does
 """
@@ -15,7 +18,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from jobs import cli_control, cli_results
+from jobs import cli_control, cli_results, cli_submit
 from mimo_vl.errors import EXIT_RESUME, MimoError
 
 app = typer.Typer(
@@ -25,6 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+cli_submit.register(app)
 cli_control.register(app)
 cli_results.register(app)
 

@@ -15,13 +15,23 @@ from operators.mimo_pipeline.chart_images import images_txt
 from operators.mimo_pipeline.chart_readme import readme
 from operators.mimo_pipeline.chart_rules import rules_yaml
 from operators.mimo_pipeline.crd import crd_yaml
+from operators.mimo_pipeline.submission import Submission, build_object, object_yaml
 
 logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parents[2]
+
+
+def _example(submission: Submission) -> str:
+    """What `mimo submit --dry-run` prints."""
+    return object_yaml(build_object(submission))
+
+
 # Path below the repository's root -> its text.
 FILES: Mapping[str, Callable[[], str]] = {
     "charts/mimo-pipeline/files/crd.yaml": crd_yaml,
+    "examples/tiny.yaml": lambda: _example(Submission(profile="tiny")),
+    "examples/demo-ci.yaml": lambda: _example(Submission(profile="tiny", name="demo-ci", overrides=("@demo-ci",))),
     "charts/mimo-pipeline/files/operator-rules.yaml": rules_yaml,
     "charts/mimo-pipeline/images.txt": images_txt,
     "charts/mimo-pipeline/README.md": readme,

@@ -17,6 +17,9 @@ from operators.mimo_pipeline.api import GROUP, KIND, VERSION, InputSpec, MimoPip
 from operators.mimo_pipeline.profile_graph import graph_of
 from operators.mimo_pipeline.stage_graph import only, problems, up_to
 
+# Characters of a list that stay on one line.
+_LINE = 100
+
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
@@ -73,8 +76,16 @@ def build_object(submission: Submission) -> dict[str, Any]:
 
 
 def object_yaml(body: dict[str, Any]) -> str:
-    """Lists of names stay on one line."""
-    return yaml.safe_dump(body, sort_keys=False, width=120, allow_unicode=True, default_flow_style=None)
+    """Short lists of names on one line, long ones with an entry per line."""
+    return yaml.dump(
+        body, Dumper=_ObjectDumper, sort_keys=False, width=120, allow_unicode=True, default_flow_style=None
+    )
+
+
+class _ObjectDumper(yaml.SafeDumper):
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
+        is_short = all(isinstance(v, str) for v in sequence) and sum(len(v) + 2 for v in sequence) <= _LINE
+        return super().represent_sequence(tag, sequence, flow_style=is_short if flow_style is None else flow_style)
 
 
 def parse_inputs(arguments: Sequence[str]) -> tuple[InputSpec, ...]:

@@ -41,7 +41,7 @@ def _spec(run_dir):
 def test_help_lists_every_command() -> None:
     text = _call("--help")
     steering = ["status", "logs", "retry", "approve", "suspend", "resume", "cancel"]
-    names = ["run", *steering, "check", "plan", "report", "evaluate", "chat"]
+    names = ["run", "submit", *steering, "check", "plan", "report", "evaluate", "chat"]
     assert [n for n in names if n not in text] == []
 
 

@@ -1,0 +1,161 @@
+"""What the steering commands act on: a run folder on this machine, or a MimoPipeline on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional, Protocol
+
+import typer
+
+from mimo_vl.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from operators.mimo_pipeline.api import MimoPipelineSpec, StageStatus
+    from operators.mimo_pipeline.kubernetes.api_client import PipelineClient
+    from operators.mimo_pipeline.local.state import PipelineObject, RunFolder
+
+DEFAULT_RUN_DIR = Path("runs/demo")
+
+# typer reads annotations at run time and wants Optional spelled out.
+RunDir = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--run-dir", help="Folder of a run on this machine; default: runs/demo."),
+]
+Pipeline = Annotated[str, typer.Option("--pipeline", help="Name of a MimoPipeline on a cluster.")]
+Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Default: that of the kubeconfig's context.")]
+Context = Annotated[str, typer.Option("--context", help="Context of the kubeconfig; default: the current one.")]
+Kubeconfig = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--kubeconfig", help="Default: $KUBECONFIG or ~/.kube/config."),
+]
+
+
+class Target(Protocol):
+    def load(self) -> PipelineObject: ...
+
+    def edit(self, change: Callable[[PipelineObject], MimoPipelineSpec]) -> str:
+        """Change the controls; says who acts on them."""
+        ...
+
+    def logs(self, stage: str, attempt: int, rank: int | None) -> Iterator[tuple[str, str]]:
+        """(name of the pod or "", text). `attempt` 0 = the latest."""
+        ...
+
+    def notes(self, pipeline: PipelineObject, /) -> list[str]:
+        """What there is to say below the table of stages."""
+        ...
+
+
+def open_target(run_dir: Path | None, pipeline: str, namespace: str, context: str, kubeconfig: Path | None) -> Target:
+    """Raises ConfigError when both worlds, or a cluster without a pipeline, are named."""
+    names_cluster = bool(pipeline or namespace or context or kubeconfig)
+    if names_cluster and run_dir is not None:
+        raise ConfigError("--run-dir and --pipeline: got both; name a run on this machine or one on a cluster")
+    if not names_cluster:
+        return LocalTarget(run_dir or DEFAULT_RUN_DIR)
+    if not pipeline:
+        raise ConfigError("--pipeline: missing; name the MimoPipeline (kubectl get mp lists them)")
+    from operators.mimo_pipeline.kubernetes.api_client import connect
+
+    return ClusterTarget(connect(kubeconfig=kubeconfig, context=context, namespace=namespace), pipeline)
+
+
+class LocalTarget:
+    def __init__(self, run_dir: Path) -> None:
+        self._run_dir = run_dir
+
+    def load(self) -> PipelineObject:
+        return self._folder().load()
+
+    def edit(self, change: Callable[[PipelineObject], MimoPipelineSpec]) -> str:
+        folder = self._folder()
+        folder.edit_spec(change)
+        pid = folder.controller_alive()
+        return f"mimo run (pid {pid}) acts on it" if pid else f"takes effect with: mimo run --run-dir {self._run_dir}"
+
+    def logs(self, stage: str, attempt: int, rank: int | None) -> Iterator[tuple[str, str]]:
+        if rank is not None:
+            raise ConfigError("--rank: on one machine all ranks write one log; leave it out")
+        folder = self._folder()
+        pipeline = folder.load()
+        number = attempt or stage_status(pipeline, stage).attempt
+        path = folder.log_path(pipeline.metadata.uid, stage, number)
+        if not path.is_file():
+            text = f"stage {stage}, attempt {number}: no log {path}; it has not run in this run (or was reused)"
+            raise InputError(text)
+        yield "", path.read_text(errors="replace")
+
+    def notes(self, _: PipelineObject) -> list[str]:
+        pid = self._folder().controller_alive()
+        hint = f"nobody controls it; go on with: mimo run --run-dir {self._run_dir}"
+        return [f"controlled by pid {pid}" if pid else hint]
+
+    def _folder(self) -> RunFolder:
+        from operators.mimo_pipeline.local.state import RunFolder
+
+        folder = RunFolder(self._run_dir)
+        if not folder.path.is_dir():
+            hint = f"start a run with: mimo run --run-dir {self._run_dir}"
+            raise InputError(f"--run-dir: {self._run_dir} does not exist; {hint}")
+        return folder
+
+
+class ClusterTarget:
+    def __init__(self, client: PipelineClient, name: str) -> None:
+        self._client, self._name = client, name
+
+    def load(self) -> PipelineObject:
+        from operators.mimo_pipeline.cluster_control import parse_object
+
+        return parse_object(self._client.get(self._name))
+
+    def edit(self, change: Callable[[PipelineObject], MimoPipelineSpec]) -> str:
+        from operators.mimo_pipeline.cluster_control import edit
+        from operators.mimo_pipeline.kubernetes.api_client import ChangedMeanwhileError
+
+        edit(self._client, self._name, change, ChangedMeanwhileError)
+        return f"the operator acts on it; look with: mimo status --pipeline {self._name} -n {self._client.namespace}"
+
+    def logs(self, stage: str, attempt: int, rank: int | None) -> Iterator[tuple[str, str]]:
+        from operators.mimo_pipeline.pod_choice import chosen_pods, pod_selector
+
+        pipeline = self.load()
+        current = stage_status(pipeline, stage)
+        number = attempt or current.attempt
+        if number == 0:
+            raise InputError(f"stage {stage} is {current.state} and has no attempt yet; there is no log")
+        pods = self._client.pods(pod_selector(self._name, stage, number))
+        names = chosen_pods(pods, pipeline.spec.stage(stage), rank)
+        if not names:
+            raise InputError(_gone(pipeline, current, number))
+        for name in names:
+            yield (name if len(names) > 1 else ""), self._client.pod_log(name)
+
+    def notes(self, pipeline: PipelineObject) -> list[str]:
+        """What is wrong, and where the metrics are."""
+        wrong = [c for c in pipeline.status.conditions if (c.type == "Valid") == (c.status == "False")]
+        usual = {"Running", "Suspended", "Succeeded", "Failed"}
+        lines = [f"{c.type}={c.status}: {c.reason}: {c.message}" for c in wrong if c.type not in usual]
+        return [*lines, *([f"MLflow: {pipeline.status.mlflow}"] if pipeline.status.mlflow else [])]
+
+
+def stage_status(pipeline: PipelineObject, stage: str) -> StageStatus:
+    found = next((s for s in pipeline.status.stages if s.name == stage), None)
+    if found is None:
+        names = [s.name for s in pipeline.status.stages]
+        raise ConfigError(f"stage: {stage!r} is not in this run; choose from {names}")
+    return found
+
+
+def _gone(pipeline: PipelineObject, stage: StageStatus, attempt: int) -> str:
+    from mimo_vl.storage.layout import attempt_prefix
+
+    store = pipeline.spec.storage.uri.rstrip("/") if pipeline.spec.storage else "<store of the operator>"
+    where = f"{store}/{attempt_prefix(pipeline.run_id, stage.name, attempt)}"
+    if stage.output_uri and stage.attempt == attempt:
+        where = stage.output_uri
+    return (
+        f"stage {stage.name}, attempt {attempt}: its pods are gone, and their logs with them; "
+        f"metrics and the exit record stay in {where}"
+    )

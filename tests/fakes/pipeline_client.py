@@ -1,0 +1,93 @@
+"""A cluster's side of MimoPipelines in memory: JSON patches with their tests, pods and their logs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+from operators.mimo_pipeline.api import MimoPipelineSpec, MimoPipelineStatus
+from operators.mimo_pipeline.kubernetes.api_client import ChangedMeanwhileError, explain
+
+UID = "0123abcd-0000-4000-8000-000000000000"
+
+
+def cluster_object(spec: MimoPipelineSpec, status: MimoPipelineStatus, *, name: str = "demo") -> dict[str, Any]:
+    """As the API server gives it, with metadata that our types do not know."""
+    metadata = {
+        "name": name,
+        "namespace": "train",
+        "uid": UID,
+        "generation": 1,
+        "resourceVersion": "100",
+        "creationTimestamp": "2026-01-01T12:00:00Z",
+        "managedFields": [{"manager": "mimo-cli"}],
+    }
+    return {
+        "apiVersion": "mimo.dev/v1alpha1",
+        "kind": "MimoPipeline",
+        "metadata": metadata,
+        "spec": spec.to_values(),
+        "status": status.to_values(),
+    }
+
+
+def pod(name: str, **labels: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "labels": labels}}
+
+
+class FakePipelineClient:
+    """`before_patch` runs once, just before the first patch: somebody else's write."""
+
+    def __init__(self, *objects: dict[str, Any], namespace: str = "train") -> None:
+        self.namespace = namespace
+        self.objects = {o["metadata"]["name"]: o for o in objects}
+        self.logs: dict[str, str] = {}
+        self.listed_pods: list[dict[str, Any]] = []
+        self.selectors: list[str] = []
+        self.before_patch: Callable[[], None] | None = None
+        self.num_patches = 0
+
+    def get(self, name: str) -> dict[str, Any]:
+        if name not in self.objects:
+            details = {"reason": "NotFound", "details": {"name": name, "kind": "mimopipelines"}}
+            raise explain(404, json.dumps(details), self.namespace)
+        return deepcopy(self.objects[name])
+
+    def create(self, body: dict[str, Any]) -> dict[str, Any]:
+        self.objects[body["metadata"]["name"]] = deepcopy(body)
+        return body
+
+    def patch(self, name: str, operations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        if self.before_patch is not None:
+            call, self.before_patch = self.before_patch, None
+            call()
+        self.num_patches += 1
+        changed = deepcopy(self.objects[name])
+        for operation in operations:
+            *parents, last = operation["path"].strip("/").split("/")
+            node = changed
+            for part in parents:
+                node = node[part]
+            if operation["op"] == "test":
+                if node.get(last) != operation["value"]:
+                    raise ChangedMeanwhileError("the test does not hold")
+            elif operation["op"] == "add":
+                node[last] = operation["value"]
+            else:
+                del node[last]
+        self.objects[name] = changed
+        self.touch(name)
+        return changed
+
+    def touch(self, name: str) -> None:
+        metadata = self.objects[name]["metadata"]
+        metadata["resourceVersion"] = str(int(metadata["resourceVersion"]) + 1)
+
+    def pods(self, selector: str) -> list[dict[str, Any]]:
+        self.selectors.append(selector)
+        return self.listed_pods
+
+    def pod_log(self, pod: str) -> str:
+        return self.logs[pod]
