@@ -1,0 +1,42 @@
+"""Which cluster the end-to-end tests use: $KUBECONFIG, else the development cluster of `make cluster`; none = skip."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.kube import Cluster, CommandError
+
+
+@pytest.fixture(scope="session")
+def cluster_root() -> Path:
+    """Folder of the development cluster."""
+    return Path(os.environ.get("MIMO_CLUSTER_ROOT", "/var/lib/mimo-devcluster"))
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(cluster_root: Path) -> Path:
+    path = Path(os.environ.get("KUBECONFIG") or cluster_root / "kubeconfig/admin.conf")
+    if not path.is_file():
+        pytest.skip(f"no cluster: {path} does not exist; run `make cluster` or set KUBECONFIG")
+    return path
+
+
+@pytest.fixture(scope="session")
+def cluster(kubeconfig: Path, cluster_root: Path) -> Cluster:
+    found = Cluster(kubeconfig, bin_dir=None if shutil.which("helm") else cluster_root / "bin")
+    try:
+        found.kubectl("get", "--raw", "/readyz", timeout_s=20)
+    except (CommandError, OSError) as error:
+        pytest.skip(f"the cluster of {kubeconfig} does not answer: {error}")
+    return found
+
+
+@pytest.fixture
+def devcluster_only(kubeconfig: Path, cluster_root: Path) -> None:
+    """What only the development cluster can do: kill its processes, import images."""
+    if not kubeconfig.is_relative_to(cluster_root):
+        pytest.skip(f"needs the development cluster; KUBECONFIG is {kubeconfig}")

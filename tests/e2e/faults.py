@@ -1,0 +1,34 @@
+"""What happens on clusters, done on purpose: a worker pod is lost, the operator is killed, the Ray head dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from tests.e2e.kube import Cluster
+
+_OPERATOR_MODULE = "operators.mimo_pipeline.kubernetes"
+
+
+def lose_pod(cluster: Cluster, namespace: str, selector: str) -> str:
+    """Delete the first pod of the selector without a grace period, as a lost node would; returns its name."""
+    pod = sorted(p["metadata"]["name"] for p in cluster.list("pods", namespace, selector))[0]
+    cluster.kubectl("delete", "pod", pod, "-n", namespace, "--grace-period=0", "--force", "--wait=false")
+    return pod
+
+
+def kill_operator(proc: Path = Path("/proc")) -> list[int]:
+    """SIGKILL to every operator process that runs in a container of this machine; returns their pids."""
+    own = (proc / "self/ns/pid").readlink()
+    killed = []
+    for folder in sorted(p for p in proc.iterdir() if p.name.isdecimal()):
+        try:
+            command = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            in_container = (folder / "ns/pid").readlink() != own
+        except OSError:
+            continue
+        if in_container and _OPERATOR_MODULE in command:
+            os.kill(int(folder.name), signal.SIGKILL)
+            killed.append(int(folder.name))
+    return killed

@@ -1,0 +1,79 @@
+"""kubectl and helm as a user has them: commands in, JSON out, and waiting with a deadline."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_COMMAND_TIMEOUT_S = 180.0
+
+
+class CommandError(RuntimeError):
+    """A command failed; the message holds what it printed."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """`bin_dir`: where kubectl and helm are, if not on PATH."""
+
+    kubeconfig: Path
+    bin_dir: Path | None = None
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    def run(self, *command: str, stdin: str = "", timeout_s: float = _COMMAND_TIMEOUT_S) -> str:
+        path = self.environ.get("PATH", "")
+        environ = {
+            **self.environ,
+            "KUBECONFIG": str(self.kubeconfig),
+            "PATH": f"{self.bin_dir}:{path}" if self.bin_dir else path,
+        }
+        done = subprocess.run(
+            command, input=stdin, env=environ, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+        if done.returncode != 0:
+            raise CommandError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done.stdout
+
+    def kubectl(self, *arguments: str, stdin: str = "", timeout_s: float = _COMMAND_TIMEOUT_S) -> str:
+        return self.run("kubectl", *arguments, stdin=stdin, timeout_s=timeout_s)
+
+    def helm(self, *arguments: str, timeout_s: float = 600.0) -> str:
+        return self.run("helm", *arguments, timeout_s=timeout_s)
+
+    def get(self, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
+        """None if it does not exist."""
+        text = self.kubectl("get", kind, name, "-n", namespace, "-o", "json", "--ignore-not-found")
+        return json.loads(text) if text.strip() else None
+
+    def list(self, kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
+        text = self.kubectl("get", kind, "-n", namespace, "-o", "json", *(["-l", selector] if selector else []))
+        items: list[dict[str, Any]] = json.loads(text)["items"]
+        return items
+
+    def apply(self, *objects: Mapping[str, Any], namespace: str = "default") -> None:
+        documents = "\n---\n".join(json.dumps(o) for o in objects)
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-n", namespace, "-f", "-", stdin=documents)
+
+
+def eventually(
+    what: str, probe: Callable[[], T | None], *, deadline_s: float, interval_s: float = 0.5, explain: Callable[[], str]
+) -> T:
+    """The first value of `probe` that is true.
+
+    Raises:
+        AssertionError: none within `deadline_s`; the message holds what `explain` says then.
+    """
+    until = time.monotonic() + deadline_s
+    while time.monotonic() < until:
+        found = probe()
+        if found:
+            return found
+        time.sleep(interval_s)
+    raise AssertionError(f"{what}: not within {deadline_s:.0f} s\n{explain()}")

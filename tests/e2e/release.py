@@ -1,0 +1,56 @@
+"""The chart, installed the way a user installs it: namespace, `helm install`, everything ready; and gone afterwards."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tests.e2e.kube import Cluster, eventually
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts/mimo-pipeline"
+RELEASE = "mimo-pipeline"
+_ENFORCE = "pod-security.kubernetes.io/enforce"
+
+
+def make_namespace(cluster: Cluster, name: str) -> None:
+    """A namespace that enforces the restricted Pod Security standard, with the mounted environment."""
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {_ENFORCE: "restricted"}}}
+    )
+    environ = {**cluster.environ, "KUBECONFIG": str(cluster.kubeconfig)}
+    subprocess.run([str(ROOT / "devcluster/environment-pvc.sh"), name], env=environ, check=True, timeout=60)
+
+
+def delete_namespace(cluster: Cluster, name: str) -> None:
+    cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=true", "--timeout=120s")
+
+
+def install(cluster: Cluster, namespace: str, values: Path, *extra: str) -> None:
+    """Returns when every Deployment of the release is available."""
+    arguments = ("-n", namespace, "-f", str(values), *extra)
+    cluster.helm("install", RELEASE, str(CHART), *arguments, "--wait", "--timeout", "5m")
+
+
+def operator_logs(cluster: Cluster, namespace: str) -> str:
+    selector = "app.kubernetes.io/component=operator"
+    return cluster.kubectl("logs", "-n", namespace, "-l", selector, "--tail=60", "--prefix", "--ignore-errors")
+
+
+def explain(cluster: Cluster, namespace: str) -> str:
+    """What a person would look at first."""
+    commands = (
+        ("get", "mimopipelines,jobs,pytorchjobs,rayjobs,pods", "-o", "wide"),
+        ("get", "events", "--sort-by=.lastTimestamp"),
+    )
+    texts = [cluster.kubectl(*c, "-n", namespace) for c in commands]
+    return "\n".join([texts[0], *texts[1].splitlines()[-25:], operator_logs(cluster, namespace)])
+
+
+def wait_gone(cluster: Cluster, kind: str, name: str, namespace: str, deadline_s: float) -> None:
+    eventually(
+        f"{kind} {name} is gone",
+        lambda: cluster.get(kind, name, namespace) is None,
+        deadline_s=deadline_s,
+        explain=lambda: explain(cluster, namespace),
+    )

@@ -1,0 +1,174 @@
+"""The short pipeline on a real cluster, with three faults on the way: everything succeeds, nothing runs twice."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e import faults
+from tests.e2e.kube import Cluster, eventually
+from tests.e2e.pod_watch import PodWatch
+from tests.e2e.release import CHART, ROOT, delete_namespace, explain, install, make_namespace
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+
+NAMESPACE, PIPELINE = "mimo-e2e", "demo-ci"
+# On two cores; a single stage takes a minute or less.
+STAGE_DEADLINE_S = 600.0
+TORCH_STAGES = (
+    "projector-warmup",
+    "vision-language-alignment",
+    "multimodal-pretraining",
+    "long-context-sft",
+    "reward-model-text",
+    "reward-model-multimodal",
+)
+JOB_STAGES = ("base", "curate", "curate-rl", "evaluate", "finalize")
+# Weights of these are the same wherever they are trained with the same ranks and threads.
+COMPARED = (
+    "base",
+    "curate",
+    "projector-warmup",
+    "vision-language-alignment",
+    "multimodal-pretraining",
+    "long-context-sft",
+)
+
+
+@dataclass
+class Run:
+    cluster: Cluster
+    watch: PodWatch
+    objects: dict[str, set[str]]
+    """Kind -> names of leaf jobs that were seen."""
+    notes: dict[str, Any]
+
+    def pipeline(self) -> dict[str, Any]:
+        found = self.cluster.get("mimopipelines", PIPELINE, NAMESPACE)
+        assert found is not None
+        return found
+
+    def stage(self, name: str) -> dict[str, Any]:
+        stages = self.pipeline().get("status", {}).get("stages", [])
+        return next((s for s in stages if s["name"] == name), {"name": name, "state": "Pending", "attempt": 0})
+
+    def note_objects(self) -> None:
+        for kind in ("jobs", "pytorchjobs", "rayjobs"):
+            for item in self.cluster.list(kind, NAMESPACE, "mimo.dev/stage"):
+                self.objects.setdefault(kind, set()).add(item["metadata"]["labels"]["mimo.dev/stage"])
+
+    def wait(self, what: str, stage: str, *, step: int = 0, ended: bool = False) -> None:
+        """Until the stage runs and has done `step` steps, or has succeeded."""
+
+        def probe() -> bool:
+            self.note_objects()
+            now = self.stage(stage)
+            if now["state"] == "Failed" or self.pipeline().get("status", {}).get("phase") == "Failed":
+                pytest.fail(f"{stage}: {now}\n{explain(self.cluster, NAMESPACE)}")
+            if ended:
+                return bool(now["state"] == "Succeeded")
+            progress = now.get("progress") or {}
+            return bool(now["state"] == "Running" and progress.get("step", 0) >= step)
+
+        eventually(
+            what, probe, deadline_s=STAGE_DEADLINE_S, interval_s=1.0, explain=lambda: explain(self.cluster, NAMESPACE)
+        )
+
+
+@pytest.fixture(scope="module")
+def run(cluster: Cluster) -> Iterator[Run]:
+    delete_namespace(cluster, NAMESPACE)
+    make_namespace(cluster, NAMESPACE)
+    install(cluster, NAMESPACE, CHART / "values-devcluster.yaml")
+    cluster.kubectl("apply", "-n", NAMESPACE, "-f", str(ROOT / "examples/demo-ci.yaml"))
+    with PodWatch(cluster, NAMESPACE) as watch:
+        current = Run(cluster, watch, {}, {})
+        _drive(current)
+        yield current
+    if not os.environ.get("MIMO_E2E_KEEP"):
+        delete_namespace(cluster, NAMESPACE)
+
+
+def _drive(run: Run) -> None:
+    """The pipeline from start to end, with the three faults."""
+    run.wait("stage 3 trains", "multimodal-pretraining", step=6)
+    worker = "mimo.dev/stage=multimodal-pretraining,training.kubeflow.org/replica-type=worker"
+    run.notes["lost_worker"] = faults.lose_pod(run.cluster, NAMESPACE, worker)
+    run.wait("RL data is curated", "curate-rl")
+    run.notes["before_operator_kill"] = {s["name"]: s["attempt"] for s in run.pipeline()["status"]["stages"]}
+    run.notes["killed_operators"] = faults.kill_operator()
+    run.wait("MORL trains", "morl", step=1)
+    head = "mimo.dev/stage=morl,ray.io/node-type=head"
+    run.notes["lost_head"] = faults.lose_pod(run.cluster, NAMESPACE, head)
+    for stage in ("morl", "evaluate", "finalize"):
+        run.wait(f"{stage} succeeds", stage, ended=True)
+
+
+def test_every_stage_succeeded(run: Run) -> None:
+    status = run.pipeline()["status"]
+    assert {s["name"]: s["state"] for s in status["stages"]} == dict.fromkeys(
+        (*JOB_STAGES, *TORCH_STAGES, "morl"), "Succeeded"
+    )
+    assert status["phase"] == "Succeeded"
+
+
+def test_each_stage_ran_on_its_own_kind_of_object(run: Run) -> None:
+    assert run.objects["pytorchjobs"] >= set(TORCH_STAGES)
+    assert run.objects["rayjobs"] == {"morl"}
+    assert run.objects["jobs"] >= set(JOB_STAGES)
+
+
+def test_pods_are_two_per_training_stage_and_a_head_with_three_groups_for_ray(run: Run) -> None:
+    for stage in TORCH_STAGES:
+        first = run.watch.attempts(stage)[1]
+        assert len({p.name for p in first}) == 2, stage
+    names = {p.name for pods in run.watch.attempts("morl").values() for p in pods}
+    for group in ("head", "trainer", "rollout", "reward"):
+        assert any(group in name for name in names), f"no pod of group {group} in {sorted(names)}"
+
+
+def test_only_the_stages_that_lost_a_pod_have_a_second_attempt(run: Run) -> None:
+    attempts = {s["name"]: s["attempt"] for s in run.pipeline()["status"]["stages"]}
+    assert attempts == {**dict.fromkeys(attempts, 1), "multimodal-pretraining": 2, "morl": 2}
+
+
+def test_the_operator_was_killed_and_no_finished_stage_ran_again(run: Run) -> None:
+    assert run.notes["killed_operators"]
+    before, after = run.notes["before_operator_kill"], run.pipeline()["status"]["stages"]
+    finished = {name: attempt for name, attempt in before.items() if attempt and name != "curate-rl"}
+    assert finished
+    assert {s["name"]: s["attempt"] for s in after if s["name"] in finished} == finished
+
+
+def test_no_two_attempts_of_a_stage_overlap(run: Run) -> None:
+    assert run.watch.num_polls > 20
+    assert run.watch.overlaps() == []
+
+
+def test_the_lost_worker_cost_only_the_steps_after_the_checkpoint(run: Run) -> None:
+    stage = run.stage("multimodal-pretraining")
+    assert stage["resumeStep"] > 0
+
+
+def test_digests_up_to_sft_equal_those_of_one_machine(run: Run) -> None:
+    folder = Path(os.environ.get("MIMO_DEMO_CI_DIR", ROOT / "runs/demo-ci"))
+    state = folder / "pipeline.json"
+    if not state.is_file():
+        pytest.skip(f"no run of `make demo-ci` in {folder} to compare with")
+    local = {s["name"]: s["digest"] for s in json.loads(state.read_text())["status"]["stages"]}
+    remote = {s["name"]: s["digest"] for s in run.pipeline()["status"]["stages"]}
+    assert {n: remote[n] for n in COMPARED} == {n: local[n] for n in COMPARED}
+
+
+def test_lineage_is_complete(run: Run) -> None:
+    stages = {s["name"]: s for s in run.pipeline()["status"]["stages"]}
+    for stage in stages.values():
+        assert stage["outputUri"].startswith("s3://"), stage["name"]
+        assert stage["digest"].startswith("sha256:"), stage["name"]
+        assert stage["key"].startswith("sha256:"), stage["name"]
