@@ -39,6 +39,8 @@ class FakeCluster:
     violations: list[str] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     num_writes: int = 0
+    verbs: set[tuple[str, str]] = field(default_factory=set)
+    """(verb, resource) of every call, as RBAC counts them."""
     _counter: Any = field(default_factory=lambda: itertools.count(1))
 
     # --- Api ------------------------------------------------------------------------------------------------------
@@ -78,7 +80,7 @@ class FakeCluster:
     def replace(
         self, resource: Resource, namespace: str, body: Mapping[str, Any], subresource: str = ""
     ) -> dict[str, Any]:
-        self._fail("replace", resource)
+        self._fail("replace", resource, subresource)
         self._write()
         current = self._found(resource, namespace, body["metadata"]["name"])
         if body["metadata"]["resourceVersion"] != current["metadata"]["resourceVersion"]:
@@ -199,7 +201,10 @@ class FakeCluster:
         except KeyError:
             raise ApiError(404, "NotFound", f"{resource.plural} {name} not found") from None
 
-    def _fail(self, verb: str, resource: Resource) -> None:
+    def _fail(self, verb: str, resource: Resource, subresource: str = "") -> None:
+        name = f"{resource.plural}/{subresource}" if subresource else resource.plural
+        rbac = {"apply": ("create", "patch"), "replace": ("update",)}.get(verb, (verb,))
+        self.verbs |= {(one, name) for one in rbac}
         for i, (wanted, kind, error) in enumerate(self.failures):
             if (wanted, kind) == (verb, resource.kind):
                 del self.failures[i]
@@ -269,11 +274,6 @@ class Process:
         self.cluster.settle()
 
     def finish_leaf(self, *, succeeded: bool) -> None:
-        names = {
-            "PyTorchJob": ("Succeeded", "Failed"),
-            "TrainJob": ("Complete", "Failed"),
-            "Job": ("Complete", "Failed"),
-        }
         leaf = self.cluster.leaf(self.leaf["metadata"]["name"])
         if leaf is None:
             return

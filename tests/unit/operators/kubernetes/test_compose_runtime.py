@@ -1,0 +1,108 @@
+"""What is frozen at the start, and every reason why it cannot be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mimo_vl.config.compose import parse
+from operators.mimo_pipeline.cluster_settings import ClusterSettings
+from operators.mimo_pipeline.code_digest import project_root
+from operators.mimo_pipeline.kubernetes.compose_runtime import (
+    Composed,
+    cluster_facts,
+    compose_runtime,
+    storage_config,
+    store_settings,
+)
+from operators.mimo_pipeline.kubernetes.pipelines import parse_pipeline
+
+SETTINGS = ClusterSettings.model_validate(
+    {
+        "images": {"trainer": {"reference": "r/trainer:2"}, "rollout": {"reference": "r/rollout:2"}},
+        "serviceAccounts": {"trainer": "t", "rayHead": "h", "rayWorker": "w"},
+        "store": {"uri": "s3://mimo/all", "endpoint": "minio:9000", "secure": False, "secret": "store"},
+        "trackingUri": "http://mlflow:5000",
+    }
+)
+
+
+def _compose(*stages: dict[str, Any], **spec: Any) -> Composed:
+    metadata = {"namespace": "team", "name": "demo", "uid": "01234567-89"}
+    raw = {"metadata": metadata, "spec": {"profile": "tiny", "stages": stages or [{"name": "base"}], **spec}}
+    return compose_runtime(parse_pipeline(raw), SETTINGS, project_root())
+
+
+def test_the_configuration_names_the_store_and_tracking_of_the_operator() -> None:
+    composed = _compose({"name": "base"}, {"name": "curate", "dependsOn": ["base"]})
+    assert composed.problems == ()
+    assert composed.runtime is not None
+    config = parse(dict(composed.runtime.config))
+    assert (config.storage.kind, config.storage.uri, config.storage.endpoint) == ("s3", "s3://mimo/all", "minio:9000")
+    assert (config.tracking.kind, config.tracking.uri) == ("mlflow", "http://mlflow:5000")
+    assert sorted(composed.runtime.config_digests) == ["base", "curate"]
+    assert composed.runtime.image_digests == {"trainer": "r/trainer:2", "rollout": "r/rollout:2"}
+
+
+def test_the_pipelines_own_store_and_tracking_go_first() -> None:
+    composed = _compose(storage={"uri": "s3://own", "secret": "mine"}, tracking={"uri": ""})
+    assert composed.runtime is not None
+    config = parse(dict(composed.runtime.config))
+    assert (config.storage.uri, config.storage.endpoint, config.tracking.kind) == ("s3://own", "", "null")
+
+
+def test_where_things_are_kept_changes_no_stage_key() -> None:
+    one, other = _compose(), _compose(storage={"uri": "s3://own", "secret": "mine"})
+    assert one.runtime is not None
+    assert other.runtime is not None
+    assert one.runtime.config_digests == other.runtime.config_digests
+
+
+def test_ranks_that_do_not_fit_the_configuration_name_both_fields() -> None:
+    composed = _compose({"name": "projector-warmup", "pytorch": {"numNodes": 3}})
+    assert composed.runtime is None
+    [problem] = composed.problems
+    assert problem.startswith("spec.stages[projector-warmup].pytorch: numNodes x numProcsPerNode is 3, but ")
+    assert "stages.projector-warmup.parallelism.num_ranks is" in problem
+
+
+def test_an_override_makes_the_ranks_fit() -> None:
+    name = "stages.projector-warmup.parallelism.num_ranks=3"
+    assert _compose({"name": "projector-warmup", "pytorch": {"numNodes": 3}}, overrides=[name]).problems == ()
+
+
+def test_wrong_keys_are_all_told_at_once() -> None:
+    composed = _compose(overrides=["model.nope=1", "seed=x"])
+    assert composed.runtime is None
+    assert any("model.nope: unknown key" in p for p in composed.problems)
+    assert any(p.startswith("seed: got 'x'") for p in composed.problems)
+
+
+def test_an_unknown_profile_and_an_unknown_stage_are_told() -> None:
+    assert "profile: 'huge' is unknown" in _compose(profile="huge").problems[0]
+    assert "['train'] unknown; choose from" in _compose({"name": "train"}).problems[0]
+
+
+def test_what_the_builders_refuse_is_told_before_the_start() -> None:
+    pod = {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}
+    [problem] = _compose({"name": "base", "job": {"pod": pod}}).problems
+    assert "requests.cpu: got 2, wanted at most limits.cpu = 1" in problem
+
+
+def test_the_store_is_asked_with_a_short_time_limit() -> None:
+    assert storage_config(SETTINGS.store).timeout_s == 10.0
+
+
+def test_the_facts_of_attempts_have_the_frozen_images() -> None:
+    metadata = {"namespace": "team", "name": "demo", "uid": "01234567-89"}
+    pipeline = parse_pipeline({"metadata": metadata, "spec": {"profile": "tiny", "stages": [{"name": "base"}]}})
+    composed = _compose()
+    assert composed.runtime is not None
+    newer = SETTINGS.model_copy(
+        update={
+            "images": SETTINGS.images.model_validate({"trainer": {"reference": "r/t:3"}, "rollout": {"reference": "x"}})
+        }
+    )
+    facts = cluster_facts(pipeline, composed.runtime, newer)
+    assert facts.settings.images.trainer.reference == "r/trainer:2"
+    assert (facts.run_id, facts.config_map) == ("team/demo/01234567", "demo-01234567-config")
+    assert facts.store == store_settings(pipeline.spec, SETTINGS)
