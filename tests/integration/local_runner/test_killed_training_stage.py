@@ -118,7 +118,8 @@ class Run:
         process = self.start()
         self.until(lambda: self.folder.load_or_none() is not None and self._works_on_the_stage(), process)
         launcher = self.children()[-1].pid
-        self.until(lambda: self.checkpointed_step(1) > 0, process)
+        checkpoints = self.attempt_dir(1) / CHECKPOINTS_DIR
+        self.until(lambda: newest_complete(checkpoints) is not None, process)
         return process, launcher
 
     def until(self, is_true: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
