@@ -3,6 +3,7 @@
 Commands import what they need when they are called.
 
 cli.py            run, check, plan
+cli_check.py      what `mimo check` prints
 cli_submit.py     submit
 cli_control.py    status, logs, retry, approve, suspend, resume, cancel, on what cli_target.py opens
 cli_results.py    report, evaluate, chat
@@ -60,11 +61,43 @@ def run(
 
 
 @app.command()
-def check(profile: Profile = "tiny", override: Overrides = None) -> None:
-    """Compose and validate the configuration, print it and the process of every stage; change nothing."""
-    from jobs.cli_run import RunRequest, print_check
+def check(
+    profile: Profile = "tiny",
+    override: Overrides = None,
+    given: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--input", help="Artifact made elsewhere: NAME=URI@DIGEST[,SECRET]. Repeatable."),
+    ] = None,
+    settings: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="operator.yaml of a cluster; default: an example cluster of the size that the profile needs."
+        ),
+    ] = None,
+    output_dir: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Folder to write every manifest to."),
+    ] = None,
+    gpu_memory_gib: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Of one GPU; default: an H100 of 80 GB."),
+    ] = None,
+) -> None:
+    """Render every process and every object on a cluster, and say what does not fit; change nothing."""
+    from jobs.cli_check import print_check
+    from jobs.cluster_check import CheckRequest
+    from mimo_vl.training.plan_estimate import GPU_MEMORY_GIB
+    from operators.mimo_pipeline.submission import parse_inputs
 
-    print_check(RunRequest(profile=profile, run_dir=Path("runs/check"), overrides=tuple(override or ())))
+    request = CheckRequest(
+        profile=profile,
+        overrides=tuple(override or ()),
+        inputs=parse_inputs(given or ()),
+        settings_path=settings,
+        output_dir=output_dir,
+        gpu_memory_gib=gpu_memory_gib or GPU_MEMORY_GIB,
+    )
+    print_check(request)
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping
@@ -13,12 +12,12 @@ from typing import Any
 from pydantic import TypeAdapter
 from rich.console import Console
 
-from mimo_vl.config.compose import compose, dump_config
+from mimo_vl.config.compose import compose
 from mimo_vl.config.pipeline import PipelineConfig, stage_config_digest
 from mimo_vl.errors import EXIT_DONE, EXIT_RESUME, EXIT_RETRY, MimoError
 from mimo_vl.vocabulary import StageName
 from operators.mimo_pipeline.api import MimoPipelineSpec, MimoPipelineStatus, Phase, PipelineRuntime, StageState
-from operators.mimo_pipeline.builders.process import STAGE_MODULES, RunFacts, build_process
+from operators.mimo_pipeline.builders.process import STAGE_MODULES
 from operators.mimo_pipeline.code_digest import code_digest, project_root
 from operators.mimo_pipeline.local.begin import Wanted, begin
 from operators.mimo_pipeline.local.display import build_display
@@ -26,8 +25,6 @@ from operators.mimo_pipeline.local.runner import LocalRunner
 from operators.mimo_pipeline.local.state import RunFolder
 from operators.mimo_pipeline.local.summary import REPORT, stage_rows, write_summary
 from operators.mimo_pipeline.local.tables import duration, result_table, stage_table
-from operators.mimo_pipeline.naming import LOCAL_NAMESPACE, pipeline_name_from, run_id
-from operators.mimo_pipeline.plan import Create, InputArtifact
 from operators.mimo_pipeline.profile_graph import graph_of
 from operators.mimo_pipeline.stage_graph import only, up_to
 
@@ -138,27 +135,3 @@ def show_end(console: Console, folder: RunFolder, status: MimoPipelineStatus, su
     report = folder.path / REPORT
     if report.is_file():
         console.print(f"report: open {report.as_uri()} in a browser", markup=False, highlight=False, soft_wrap=True)
-
-
-def print_check(request: RunRequest) -> None:
-    """The composed configuration and the process of each stage, as they would be run."""
-    config, wanted = resolve(request)
-    console = Console(soft_wrap=True)
-    console.print(dump_config(config), markup=False, highlight=False)
-    name = pipeline_name_from(request.run_dir.name)
-    facts = RunFacts(
-        namespace=LOCAL_NAMESPACE,
-        pipeline=name,
-        run_id=run_id(LOCAL_NAMESPACE, name, "00000000"),
-        store_uri=config.storage.uri or f"{request.run_dir.absolute().as_uri()}/store",
-        config_path="config.yaml",
-        code_digest=wanted.runtime.code_digest,
-        python="python",
-        modules=STAGE_MODULES,
-        num_procs={s.name: s.num_procs for s in wanted.spec.stages},
-    )
-    for stage in wanted.spec.stages:
-        inputs = {n: InputArtifact(uri=f"<output of {n}>", digest="<digest>") for n in stage.depends_on}
-        process = build_process(Create(stage=stage.name, attempt=1, key="<stage key>", inputs=inputs), facts)
-        console.print(f"# {stage.name}: {' '.join(process.argv)}", markup=False, highlight=False)
-        console.print(json.dumps(dict(process.env), indent=1, sort_keys=True), markup=False, highlight=False)

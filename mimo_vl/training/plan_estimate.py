@@ -20,11 +20,14 @@ from mimo_vl.vocabulary import PRETRAINING_STAGES, REWARD_MODEL_STAGES
 # Dense bf16 peak of the GPU that the plan is made for (H100 or H200 SXM), and the share of it that is assumed.
 PEAK_FLOPS = 989e12
 MFU = 0.40
+# An H100 SXM of 80 GB as its driver reports it, and the share that is left beside CUDA, NCCL and fragmentation.
+GPU_MEMORY_GIB = 79.6
+USABLE_GPU_MEMORY = 0.9
 _GIB = 2**30
 _BYTES_PER_WEIGHT, _BYTES_PER_MOMENTS = {"bfloat16": 2, "float32": 4}, 12
 _BYTES_PER_ACTIVATION = 34
 # Vocabulary of tokenizers made by the `base` stage, where the configuration says "as many as it has".
-_DEFAULT_VOCAB = 2048
+DEFAULT_VOCAB = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,11 +104,11 @@ def _plan(
     tokens_per_step: int,
     steps: int,
 ) -> StagePlan:
-    count = count_parameters(model, vocab_size=_DEFAULT_VOCAB)
+    count = count_parameters(model, vocab_size=DEFAULT_VOCAB)
     num_trained = sum(count.of(component) for component in trainable)
     weights, gradients, moments = _state_bytes(count, num_trained, parallelism, model.dtype)
     activations = _activation_bytes(model, trainable, parallelism, tokens=sequence_length, patches=patches_per_row)
-    flops = count_flops(model, trainable=trainable, context=sequence_length, vocab_size=_DEFAULT_VOCAB)
+    flops = count_flops(model, trainable=trainable, context=sequence_length, vocab_size=DEFAULT_VOCAB)
     # The tower is assumed to be half used: a full row of patches in every second row.
     patches_per_step = tokens_per_step / sequence_length * patches_per_row / 2
     flops_per_step = tokens_per_step * flops.per_token + patches_per_step * flops.per_patch

@@ -35,7 +35,7 @@ def _gpu_pod(*, gpus: int, cpus: int, memory: str) -> dict[str, Any]:
 
 
 _GPU_PODS = {
-    "job": _gpu_pod(gpus=8, cpus=96, memory="1Ti"),
+    "job": _LARGE_CPU_POD,
     "pytorch": _gpu_pod(gpus=8, cpus=96, memory="1Ti"),
     "rayHead": _LARGE_CPU_POD,
     "rayTrainer": _gpu_pod(gpus=1, cpus=12, memory="128Gi"),
