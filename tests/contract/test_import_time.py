@@ -12,7 +12,7 @@ import sys
 import pytest
 
 _LIMIT_S = 0.3
-_HEAVY = ("torch", "transformers", "ray", "mlflow", "hydra", "deepspeed", "kopf")
+_HEAVY = ("torch", "transformers", "ray", "mlflow", "hydra", "deepspeed", "kopf", "kubernetes", "kubeflow")
 _PROBE = """
 import sys, time
 began = time.process_time()
@@ -27,7 +27,13 @@ print(took, ",".join(loaded))
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     "module",
-    ["mimo_vl.config", "operators.mimo_pipeline", "operators.mimo_pipeline.reconcile", "operators.mimo_pipeline.api"],
+    [
+        "mimo_vl.config",
+        "operators.mimo_pipeline",
+        "operators.mimo_pipeline.reconcile",
+        "operators.mimo_pipeline.api",
+        "operators.mimo_pipeline.builders.rendered",
+    ],
 )
 def test_light_modules_import_fast_and_load_nothing_heavy(module) -> None:
     took_s, loaded = [], set[str]()

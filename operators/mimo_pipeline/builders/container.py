@@ -47,10 +47,9 @@ def build_container(
     return container
 
 
-def launch_command(stage: str, settings: PodSettings, *, num_procs: int = 1) -> list[str]:
-    """The launcher and its arguments; configuration reaches it by environment and mounted file, never by argument."""
-    launcher = ["python", "-m", "jobs.launch", "--nproc", str(num_procs), "--grace-s", str(launcher_grace_s(settings))]
-    return [*launcher, "--", STAGE_MODULES[stage]]
+def launch_command(stage: str, *, num_procs: int = 1) -> list[str]:
+    """Plain words: configuration reaches the launcher by environment and mounted file, never by argument."""
+    return ["python", "-m", "jobs.launch", "--nproc", str(num_procs), "--", STAGE_MODULES[stage]]
 
 
 def resources(settings: PodSettings) -> dict[str, dict[str, str]]:
@@ -69,6 +68,7 @@ def stage_env(
         **_contract(create, facts),
         "MIMO_SCRATCH": SCRATCH_DIR,
         "MIMO_LOG_FORMAT": "json",
+        "MIMO_GRACE_S": str(launcher_grace_s(settings)),
         # Caches of compilers and libraries.
         "HOME": SCRATCH_DIR,
         **({"DS_ACCELERATOR": "cpu"} if num_gpus(settings) == 0 else {}),

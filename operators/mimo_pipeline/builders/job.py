@@ -26,7 +26,7 @@ def build_job(create: Create, stage: StageSpec, facts: ClusterFacts) -> dict[str
         settings,
         env=stage_env(create, settings, facts),
         mounted=mounted,
-        command=launch_command(stage.name, settings),
+        command=launch_command(stage.name),
     )
     template = pod_template(PodKind.JOB, container, settings=settings, mounted=mounted, create=create, facts=facts)
     return {

@@ -59,7 +59,7 @@ def _template(create: Create, stage: str, workload: PytorchWorkload, facts: Clus
         settings,
         env=stage_env(create, settings, facts),
         mounted=mounted,
-        command=launch_command(stage, settings, num_procs=workload.num_procs_per_node),
+        command=launch_command(stage, num_procs=workload.num_procs_per_node),
     )
     return pod_template(PodKind.PYTORCH, container, settings=settings, mounted=mounted, create=create, facts=facts)
 

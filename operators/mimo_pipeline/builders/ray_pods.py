@@ -1,8 +1,6 @@
 """The pods of a Ray cluster: head, worker groups and the submitter, with what Ray itself must be told.
 
-The head's container runs the driver, so the stage's whole environment is the head's. Ray's own process is started by
-KubeRay in a shell that is process 1 and ignores SIGTERM: without the hook below the driver would learn nothing of
-the end of its pod, and the pod would always last its whole grace period.
+The head's container runs the driver, which inherits its environment. How the pods end: ray_hooks.py.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from operators.mimo_pipeline.builders.container import base_env, build_container
 from operators.mimo_pipeline.builders.pod import never_restarted, pod_template
 from operators.mimo_pipeline.builders.pod_settings import PodKind, launcher_grace_s, settings_of
 from operators.mimo_pipeline.builders.quantity import amount
+from operators.mimo_pipeline.builders.ray_hooks import head_hook, worker_hook
 from operators.mimo_pipeline.builders.volumes import TMP_DIR, base_volumes, stage_volumes
 from operators.mimo_pipeline.plan import Create
 
@@ -40,15 +39,6 @@ _SUBMITTER = PodSettings(
     termination_grace_period_seconds=15,
 )
 
-# Ask the driver to save, wait until it is gone, then end Ray: the container ends with it.
-_PRE_STOP = f"""\
-pid=$(cat {_DRIVER_PID_FILE} 2>/dev/null)
-running() {{ [ -n "$pid" ] && grep -qs jobs.launch "/proc/$pid/cmdline"; }}
-running && kill -TERM "$pid"
-while running; do sleep 0.5; done
-kill -TERM $(cat /proc/1/task/1/children)
-"""
-
 # The same for the processes that Ray starts on every node as on one machine (jobs/runtime.py).
 _RAY_ENV: Mapping[str, str] = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -58,8 +48,8 @@ _RAY_ENV: Mapping[str, str] = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_DISABLE_DOCKER_CPU_WARNING": "1",
-    # A head that is gone does not come back: workers follow it soon, not after a minute.
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "15",
+    # The hooks wait for the driver; nothing is left that a node could hand over to another.
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
 }
 
 
@@ -90,14 +80,11 @@ def head_template(create: Create, settings: PodSettings, facts: ClusterFacts) ->
         # KubeRay stops the job before it deletes the pods; Ray would give the driver three seconds.
         "RAY_JOB_STOP_WAIT_TIME_S": str(grace_s + _DRIVER_EXIT_S),
     }
-    template = _ray_template(PodKind.RAY_HEAD, create, settings, facts, extra)
-    template["spec"]["containers"][0]["lifecycle"] = {"preStop": {"exec": {"command": ["/bin/sh", "-c", _PRE_STOP]}}}
-    return template
+    return _ray_template(PodKind.RAY_HEAD, create, settings, facts, extra, head_hook(_DRIVER_PID_FILE))
 
 
 def worker_template(kind: PodKind, create: Create, settings: PodSettings, facts: ClusterFacts) -> dict[str, Any]:
-    """No hook: actors answer until the driver has saved, and the node ends when the head is gone."""
-    return _ray_template(kind, create, settings, facts, _RAY_ENV)
+    return _ray_template(kind, create, settings, facts, _RAY_ENV, worker_hook())
 
 
 def submitter_template(create: Create, facts: ClusterFacts) -> dict[str, Any]:
@@ -115,7 +102,12 @@ def submitter_template(create: Create, facts: ClusterFacts) -> dict[str, Any]:
 
 
 def _ray_template(
-    kind: PodKind, create: Create, settings: PodSettings, facts: ClusterFacts, extra: Mapping[str, str]
+    kind: PodKind,
+    create: Create,
+    settings: PodSettings,
+    facts: ClusterFacts,
+    extra: Mapping[str, str],
+    lifecycle: Mapping[str, Any],
 ) -> dict[str, Any]:
     mounted = stage_volumes(settings, facts)
     container = build_container(
@@ -125,6 +117,7 @@ def _ray_template(
         env=stage_env(create, settings, facts, extra),
         mounted=mounted,
     )
+    container["lifecycle"] = dict(lifecycle)
     return never_restarted(
         pod_template(kind, container, settings=settings, mounted=mounted, create=create, facts=facts)
     )

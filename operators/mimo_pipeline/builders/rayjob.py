@@ -39,7 +39,7 @@ def build_rayjob(create: Create, stage: StageSpec, facts: ClusterFacts) -> dict[
         "metadata": leaf_metadata(create, facts, _NO_SECOND_HEAD),
         "spec": {
             # Becomes part of a shell line in the submitter: plain words only.
-            "entrypoint": " ".join(launch_command(stage.name, head)),
+            "entrypoint": " ".join(launch_command(stage.name)),
             "submissionMode": "K8sJobMode",
             "submitterConfig": {"backoffLimit": 0},
             "submitterPodTemplate": submitter_template(create, facts),

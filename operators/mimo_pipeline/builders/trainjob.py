@@ -49,7 +49,7 @@ def build_trainjob(create: Create, stage: StageSpec, facts: ClusterFacts) -> dic
             "runtimeRef": {"apiGroup": "trainer.kubeflow.org", "kind": "ClusterTrainingRuntime", "name": _RUNTIME},
             "trainer": {
                 "image": facts.settings.images.trainer.reference,
-                "command": launch_command(stage.name, settings, num_procs=workload.num_procs_per_node),
+                "command": launch_command(stage.name, num_procs=workload.num_procs_per_node),
                 "env": stage_env(create, settings, facts),
                 "numNodes": workload.num_nodes,
                 "numProcPerNode": workload.num_procs_per_node,

@@ -116,19 +116,21 @@ def test_the_driver_gets_the_environment_of_the_stage_from_the_head() -> None:
 
 def test_the_ends_of_a_pod_come_in_order() -> None:
     head, *groups = _nodes(_spec(head=PodSettings(termination_grace_period_seconds=300)))
-    words = _spec(head=PodSettings(termination_grace_period_seconds=300))["entrypoint"].split()
-    ranks_s, job_s = int(words[words.index("--grace-s") + 1]), int(_env(head)["RAY_JOB_STOP_WAIT_TIME_S"])
+    ranks_s, job_s = int(_env(head)["MIMO_GRACE_S"]), int(_env(head)["RAY_JOB_STOP_WAIT_TIME_S"])
     assert ranks_s < job_s < _pod(head)["terminationGracePeriodSeconds"] == 300
     # What the actors hold is saved by then.
     assert [_pod(g)["terminationGracePeriodSeconds"] for g in groups] == [300, 300, 300]
 
 
-def test_the_head_ends_its_driver_before_it_ends() -> None:
+def test_the_head_ends_its_driver_and_the_workers_wait_for_the_head() -> None:
     head, *groups = _nodes(_spec())
-    shell, option, script = _pod(head)["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
-    assert (shell, option) == ("/bin/sh", "-c")
-    assert "/tmp/mimo/driver.pid" in script
-    assert all("lifecycle" not in _pod(g)["containers"][0] for g in groups)
+    for node, words in ((head, "/tmp/mimo/driver.pid"), *((g, "/proc/net/tcp") for g in groups)):
+        shell, option, script = _pod(node)["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+        assert (shell, option) == ("/bin/sh", "-c")
+        assert words in script
+        assert "ray start" in script
+        # Ray itself does not linger after that.
+        assert _env(node)["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] == "0"
 
 
 def test_ray_is_the_first_container_and_no_pod_is_restarted_in_place() -> None:
