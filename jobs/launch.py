@@ -3,23 +3,27 @@
 It claims the attempt, starts the ranks, forwards SIGTERM, ends what is left of them, and leaves an exit record in the
 attempt's folder and in /dev/termination-log. It loads neither torch nor ray. If it is killed, its ranks die with it.
 On several nodes (PET_NNODES > 1, as Kubeflow sets it) each node runs one; that of node 0 claims and writes the record.
+In a container: MIMO_GRACE_S is the time from SIGTERM to SIGKILL of the ranks, below that of the pod;
+MIMO_DRIVER_PID_FILE gets our pid, for a preStop hook that sends SIGTERM; the log goes to a store that is no folder.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from jobs.exit_status import summarise
 from jobs.failures import describe_failure, read_failure
+from jobs.log_shipper import ship_output
 from jobs.node import Node, read_node
 from jobs.rank_group import RankGroup
 from jobs.runtime import make_claim
@@ -32,10 +36,11 @@ from mimo_vl.schema.environment import StageEnvironment
 from mimo_vl.schema.manifest import ExitRecord
 from mimo_vl.storage import ArtifactStore, store_for_uri
 from mimo_vl.storage.attempts import claim_attempt, write_exit_record
-from mimo_vl.storage.layout import split_output_uri
+from mimo_vl.storage.layout import node_log_key, split_output_uri
 
 logger = logging.getLogger(__name__)
 
+_DEFAULT_GRACE_S = 60.0
 _TERMINATION_LOG = Path("/dev/termination-log")
 _CGROUP_EVENTS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
 
@@ -46,6 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     _lead_own_session()
+    with _pid_file(os.environ.get("MIMO_DRIVER_PID_FILE", "")):
+        return _launch(arguments, stop)
+
+
+def _launch(arguments: argparse.Namespace, stop: threading.Event) -> int:
     try:
         node = read_node(os.environ)
         env = StageEnvironment.from_environ(os.environ)
@@ -56,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MimoError as error:
         # Not our attempt, or no place to write to: the termination log alone.
         return _refuse(error)
-    record = _failed(problem) if problem else _run(arguments, node, claim.owner, stop)
+    with _shipped_log(store, attempt, node):
+        record = _failed(problem) if problem else _run(arguments, node, claim.owner, stop)
     record = record.model_copy(update={"finished_at": datetime.now(UTC).isoformat(timespec="seconds")})
     _write_termination_log(record)
     if node.is_first:
@@ -67,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m jobs.launch", description="Run the ranks of one stage attempt.")
     parser.add_argument("--nproc", type=int, default=1, help="ranks on this node")
-    parser.add_argument("--grace-s", type=float, default=60.0, help="seconds from SIGTERM to SIGKILL")
+    grace_s = float(os.environ.get("MIMO_GRACE_S") or _DEFAULT_GRACE_S)
+    parser.add_argument("--grace-s", type=float, default=grace_s, help="seconds from SIGTERM to SIGKILL")
     parser.add_argument("module", help="for example jobs.train")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the module")
     return parser.parse_args(list(argv))
@@ -80,6 +92,30 @@ def _lead_own_session() -> None:
             os.setsid()
         except PermissionError:
             logger.debug("already leader of a process group")
+
+
+@contextlib.contextmanager
+def _pid_file(path: str) -> Iterator[None]:
+    """Our pid in a file that exists as long as we run; "" = none."""
+    if not path:
+        yield
+        return
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary.write_text(f"{os.getpid()}\n")
+    temporary.replace(file)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _shipped_log(store: ArtifactStore, attempt: str, node: Node) -> contextlib.AbstractContextManager[None]:
+    """A store in a folder is on the machine whose starter keeps the log."""
+    if store.local_path() is not None:
+        return contextlib.nullcontext()
+    return ship_output(store, node_log_key(attempt, node.rank), os.environ)
 
 
 def _open_attempt(env: StageEnvironment) -> tuple[ArtifactStore, str, ConfigError | None]:

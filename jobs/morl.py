@@ -1,20 +1,23 @@
-"""The `morl` stage: mixed on-policy RL from the SFT model on local Ray. `python -m jobs.morl`."""
+"""The `morl` stage: mixed on-policy RL from the SFT model, on a Ray cluster or a local Ray. `python -m jobs.morl`."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from jobs.runtime import run_stage, set_ray_environment
+from jobs.runtime import num_threads, ray_address, reward_port, reward_token, run_stage, set_ray_environment
 from jobs.stage_context import StageContext
 from mimo_vl.rl.checkpoint import RunLog, newest_verified
 from mimo_vl.rl.worker_settings import WorkerSettings
-from mimo_vl.storage.layout import step_dir
+from mimo_vl.schema.manifest import FileEntry, InputRef
+from mimo_vl.storage.attempt_files import AttemptFiles
+from mimo_vl.storage.layout import CHECKPOINTS_DIR, step_dir
+from mimo_vl.storage.upload import join_entries
 from mimo_vl.vocabulary import RewardTask, StageName
 
 REWARD_STAGES = {
@@ -36,8 +39,17 @@ class ContextLink:
         folder.mkdir(parents=True)
         return folder
 
-    def seal_checkpoint(self, step: int) -> None:
-        self.ctx.complete_checkpoint(step, keep=self.ctx.config.rl.checkpoint.keep_last)
+    def seal_checkpoint(self, step: int, files: tuple[FileEntry, ...]) -> None:
+        written = [entry.path for entry in files]
+        own = self.ctx.files.upload(CHECKPOINTS_DIR, step_dir(step), exclude=written)
+        keep = self.ctx.config.rl.checkpoint.keep_last
+        self.ctx.seal_checkpoint(step, join_entries([files, own]), keep=keep)
+
+    def checkpoint_uri(self, checkpoint: Path) -> str:
+        return self.ctx.checkpoint_uri(checkpoint)
+
+    def add_output(self, files: tuple[FileEntry, ...]) -> None:
+        self.ctx.add_output(files)
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
         self.ctx.tracker.log_metrics(metrics, step)
@@ -50,29 +62,49 @@ class ContextLink:
 def main(ctx: StageContext) -> Mapping[str, float]:
     set_ray_environment()
     # Ray reads its environment when it is imported.
-    from mimo_vl.rl.actors.session import MorlSession
+    from mimo_vl.rl.actors.session import MorlSession, RayAccess
 
-    rl, cores = ctx.config.rl, len(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory(prefix="mimo-morl-") as scratch:
-        settings = WorkerSettings(
-            policy_dir=(ctx.input_dir(StageName.LONG_CONTEXT_SFT) / "model").resolve(),
-            datasets_dir=(ctx.input_dir(StageName.CURATE_RL) / "datasets").resolve(),
-            rl=rl,
-            processing=ctx.config.processing,
-            scratch_dir=Path(scratch),
-            rollout_threads=max(1, cores // rl.num_rollout_workers),
-            trainer_threads=max(1, cores // rl.num_trainer_workers),
-        )
-        reward_models = {task: (ctx.input_dir(stage) / "model").resolve() for task, stage in REWARD_STAGES.items()}
+    address = ray_address()
+    access = RayAccess(reward_token=reward_token())
+    if address:
+        access = RayAccess(address=address, reward_token=access.reward_token, host="0.0.0.0", port=reward_port())
+    for stage in REWARD_STAGES.values():
+        ctx.require_input(stage)
+    with tempfile.TemporaryDirectory(prefix="mimo-morl-") as folder:
         session = MorlSession(
-            settings=settings, rewards=ctx.config.rewards, reward_model_dirs=reward_models, seed=ctx.config.seed
+            # On one machine all processes use one folder that goes with the stage.
+            settings=_worker_settings(ctx, address, ctx.files.scratch if address else partial(Path, folder)),
+            rewards=ctx.config.rewards,
+            reward_models={
+                task: partial(_find_model, ctx.files, ctx.inputs[stage]) for task, stage in REWARD_STAGES.items()
+            },
+            seed=ctx.config.seed,
+            access=access,
         )
         return session.run(
             stage=ContextLink(ctx),
             log=RunLog(ctx.out_dir),
             checkpoint=newest_verified((ctx.checkpoint_dir, ctx.resume_from), ctx.stage_key),
-            export_dir=ctx.out_dir / "model",
         )
+
+
+def _worker_settings(ctx: StageContext, address: str, scratch: Callable[[], Path]) -> WorkerSettings:
+    rl, threads = ctx.config.rl, num_threads()
+    return WorkerSettings(
+        files=ctx.files,
+        policy=ctx.require_input(StageName.LONG_CONTEXT_SFT),
+        prompts=ctx.require_input(StageName.CURATE_RL),
+        rl=rl,
+        processing=ctx.config.processing,
+        scratch=scratch,
+        # Workers of a cluster have nodes of their own; those of one machine share its cores.
+        rollout_threads=threads if address else max(1, threads // rl.num_rollout_workers),
+        trainer_threads=threads if address else max(1, threads // rl.num_trainer_workers),
+    )
+
+
+def _find_model(files: AttemptFiles, ref: InputRef) -> Path:
+    return files.materialise(ref) / "model"
 
 
 if __name__ == "__main__":

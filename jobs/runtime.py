@@ -92,6 +92,26 @@ def set_ray_environment() -> None:
     os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
 
 
+def ray_address() -> str:
+    """Of the Ray cluster that this process shall join; "" = none, it starts its own."""
+    return os.environ.get("RAY_ADDRESS", "")
+
+
+def reward_token() -> str:
+    """Bearer token of the reward service: MIMO_REWARD_TOKEN, which other clients may know, or a random one."""
+    return os.environ.get("MIMO_REWARD_TOKEN") or secrets.token_hex(16)
+
+
+def reward_port() -> int:
+    """Where the reward service listens in a cluster; the Service in front of it names the same port."""
+    return int(os.environ.get("MIMO_REWARD_PORT") or 8000)
+
+
+def num_threads() -> int:
+    """CPU threads of this process: OMP_NUM_THREADS (the launcher sets it), or all cores."""
+    return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+
+
 def build_context(environ: Mapping[str, str], stop: threading.Event) -> StageContext:
     """Read the environment, claim the attempt (rank 0), make the folders, start tracking."""
     env = StageEnvironment.from_environ(environ)

@@ -92,9 +92,21 @@ class StageContext:
             ConfigError: the stage has no such input.
             InputError: the artifact, or a file of it, is missing, truncated or has other bytes than recorded.
         """
+        return self.files.materialise(self._input(name))
+
+    def require_input(self, name: str) -> InputRef:
+        """An input that processes on other nodes will read; refused early if it is not the artifact that is wanted.
+
+        Raises: as input_dir, but the bytes of files are compared only where they lie on this node.
+        """
+        ref = self._input(name)
+        self.files.require(ref)
+        return ref
+
+    def _input(self, name: str) -> InputRef:
         if name not in self.inputs:
             raise ConfigError(f"MIMO_INPUTS: stage {self.stage} needs input {name!r}; got {sorted(self.inputs)}")
-        return self.files.materialise(self.inputs[name])
+        return self.inputs[name]
 
     def should_stop(self) -> bool:
         """True after SIGTERM on this rank; ranks must agree before one acts on it."""

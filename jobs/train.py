@@ -15,7 +15,7 @@ from mimo_vl.vocabulary import PRETRAINING_STAGES
 
 
 def main(ctx: StageContext) -> Mapping[str, float]:
-    world = current_world(ctx.rank, ctx.world_size, ctx.local_rank)
+    world = current_world(ctx.rank, ctx.world_size, ctx.local_rank, ctx.local_world_size)
     start_distributed(world)
     try:
         metrics = _train(run_context(ctx, world=world))

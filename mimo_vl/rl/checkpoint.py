@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
@@ -22,7 +23,8 @@ from mimo_vl.schema.rollout import ScoredGroup
 from mimo_vl.storage.checkpoints import newest_complete, verify_checkpoint
 
 METRICS_FILE, ROLLOUTS_FILE = "metrics.jsonl", "rollouts.jsonl"
-_STATE_FILE, _POLICY_DIR = "driver.json", "policy"
+_STATE_FILE = "driver.json"
+POLICY_DIR, EXPORT_DIR = "policy", "model"
 
 
 class DriverState(Record):
@@ -30,6 +32,14 @@ class DriverState(Record):
 
     step: int = 0
     rollout: RolloutState = RolloutState()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumePoint:
+    """A sealed checkpoint as any node finds it, and the number of steps it holds."""
+
+    uri: str
+    version: int
 
 
 class RunLog:
@@ -73,7 +83,7 @@ class RunLog:
 
 
 def policy_dir(checkpoint: Path) -> Path:
-    return checkpoint / _POLICY_DIR
+    return checkpoint / POLICY_DIR
 
 
 def write_state(checkpoint: Path, state: DriverState) -> None:

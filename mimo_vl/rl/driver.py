@@ -27,10 +27,11 @@ from typing import Protocol
 from mimo_vl.config.rl import RlConfig
 from mimo_vl.errors import InterruptedAfterSaveError
 from mimo_vl.observability import metrics as names
-from mimo_vl.rl.checkpoint import DriverState, RunLog, policy_dir, write_state
+from mimo_vl.rl.checkpoint import DriverState, RunLog, write_state
 from mimo_vl.rl.rollout import RolloutBatch, RolloutCollector
 from mimo_vl.rl.update_metrics import UpdateMetrics, step_metrics
 from mimo_vl.rl.weight_version import require_next
+from mimo_vl.schema.manifest import FileEntry
 from mimo_vl.schema.rollout import ScoredGroup
 
 logger = logging.getLogger(__name__)
@@ -44,17 +45,18 @@ class TrainerLink(Protocol):
     def push_weights(self) -> int:
         """Send the current weights to every rollout engine; returns their version when all engines have them."""
 
-    def save(self, directory: Path) -> None: ...
+    def save(self, step: int) -> tuple[FileEntry, ...]:
+        """Write the policy into the checkpoint of this step; returns its files, by path in the checkpoint."""
 
 
 class StageLink(Protocol):
     """What the driver tells the process around it."""
 
     def checkpoint_folder(self, step: int) -> Path:
-        """A new, empty folder."""
+        """A new, empty folder of this node for the driver's part."""
 
-    def seal_checkpoint(self, step: int) -> None:
-        """Mark the folder complete; nothing is written into it afterwards."""
+    def seal_checkpoint(self, step: int, files: tuple[FileEntry, ...]) -> None:
+        """Declare folder and `files` of the trainer complete; nothing is written into the checkpoint afterwards."""
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None: ...
 
@@ -128,10 +130,10 @@ class MorlDriver:
 
     def _save(self, state: DriverState) -> None:
         folder = self._stage.checkpoint_folder(state.step)
-        self._trainer.save(policy_dir(folder))
+        files = self._trainer.save(state.step)
         write_state(folder, state)
         self._log.copy_to(folder)
-        self._stage.seal_checkpoint(state.step)
+        self._stage.seal_checkpoint(state.step, files)
 
 
 def _logged_groups(batch: RolloutBatch, count: int) -> list[ScoredGroup]:

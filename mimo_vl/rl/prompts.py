@@ -27,6 +27,13 @@ def dataset_name(family: RlFamily) -> str:
     return f"rl-{family}"
 
 
+def write_media(datasets_dir: Path, family: RlFamily, folder: MediaFolder) -> None:
+    """Put the media of a family where the reward models look for them."""
+    dataset = IndexedDataset(datasets_dir / dataset_name(family))
+    for index in range(len(dataset)):
+        folder.add(dataset[index].media)
+
+
 class PromptLibrary:
     """The curated prompts of some families."""
 
@@ -61,12 +68,6 @@ class PromptLibrary:
             request_id=f"{prompt.family}/{prompt.index}/{completion.sample_index}",
             seen_sizes=[self._encoder.resized_size(m) for m in sample.media],
         )
-
-    def write_media(self, family: RlFamily, folder: MediaFolder) -> None:
-        """Put the media of a family where the reward models look for them."""
-        dataset = self._datasets[family]
-        for index in range(len(dataset)):
-            folder.add(dataset[index].media)
 
     def _encode(self, family: RlFamily, index: int) -> EncodedSample:
         record = self._datasets[family][index]

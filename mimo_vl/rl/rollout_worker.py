@@ -31,4 +31,4 @@ class RolloutWorker:
 def build_rollout_worker(settings: WorkerSettings) -> RolloutWorker:
     torch.set_num_threads(settings.rollout_threads)
     encoder = settings.build_encoder()
-    return RolloutWorker(load_engine(settings.policy_dir, encoder), settings.build_prompts(encoder))
+    return RolloutWorker(load_engine(settings.policy_dir(), encoder), settings.build_prompts(encoder))

@@ -62,8 +62,14 @@ def publish_directory(
     return manifest
 
 
-def read_manifest(store: ArtifactStore, prefix: str) -> Manifest:
-    """Raises ArtifactNotFoundError without one, CorruptDataError if it cannot be read or contradicts itself."""
+def read_manifest(store: ArtifactStore, prefix: str, expected_digest: str = "") -> Manifest:
+    """The manifest of an artifact.
+
+    Raises:
+        ArtifactNotFoundError: there is none.
+        CorruptDataError: it cannot be read.
+        DigestMismatchError: it contradicts itself, or the artifact is not the expected one.
+    """
     uri = store.uri(prefix)
     try:
         data, _ = store.get_bytes(join(prefix, MANIFEST))
@@ -79,6 +85,8 @@ def read_manifest(store: ArtifactStore, prefix: str) -> Manifest:
     digest = content_digest(manifest.files)
     if digest != manifest.content_digest:
         raise DigestMismatchError(f"artifact {uri}: {MANIFEST} says {manifest.content_digest}, its files are {digest}")
+    if expected_digest and digest != expected_digest:
+        raise DigestMismatchError(f"artifact {uri} has digest {digest}, wanted {expected_digest}")
     return manifest
 
 
@@ -89,13 +97,10 @@ def materialise(store: ArtifactStore, prefix: str, cache_dir: Path, expected_dig
         DigestMismatchError: the artifact is not the expected one, or a file has other bytes than its manifest says.
         InputError: a file is missing or truncated.
     """
-    manifest = read_manifest(store, prefix)
-    uri = store.uri(prefix)
-    if expected_digest and manifest.content_digest != expected_digest:
-        raise DigestMismatchError(f"artifact {uri} has digest {manifest.content_digest}, wanted {expected_digest}")
+    manifest = read_manifest(store, prefix, expected_digest)
     local = store.local_path(join(prefix, OUTPUT_DIR))
     if local is not None:
-        verify_files(local, manifest.files, f"artifact {uri}")
+        verify_files(local, manifest.files, f"artifact {store.uri(prefix)}")
         return local
     return _download(store, prefix, cache_dir, manifest)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mimo_vl.config.storage import StorageConfig
 from mimo_vl.schema.manifest import FileEntry, InputRef
-from mimo_vl.storage.artifacts import materialise
+from mimo_vl.storage.artifacts import materialise, read_manifest
 from mimo_vl.storage.checkpoints import download_checkpoint
 from mimo_vl.storage.layout import COMPLETE, join
 from mimo_vl.storage.store import ArtifactStore, store_for_uri
@@ -41,14 +41,22 @@ class AttemptFiles:
         """The local folder is the store's: every process of the attempt, on any node, sees the same files."""
         return self.store().local_path() is not None
 
-    def upload(self, *parts: str, rank: int = 0, size: int = 1) -> tuple[FileEntry, ...]:
+    def upload(self, *parts: str, rank: int = 0, size: int = 1, exclude: Iterable[str] = ()) -> tuple[FileEntry, ...]:
         """Put this process's share of `folder(*parts)` into the store; paths of the entries count from that folder."""
-        prefix = join(self.prefix, *parts)
-        return upload_files(self.store(), prefix, self.folder(*parts), exclude=(COMPLETE,), rank=rank, size=size)
+        prefix, skipped = join(self.prefix, *parts), (COMPLETE, *exclude)
+        return upload_files(self.store(), prefix, self.folder(*parts), exclude=skipped, rank=rank, size=size)
 
     def materialise(self, ref: InputRef) -> Path:
         """Verified local folder of an artifact; downloaded once per node. See storage.artifacts.materialise."""
         return materialise(store_for_uri(ref.uri, self.storage), "", self.scratch() / "artifacts", ref.digest)
+
+    def require(self, ref: InputRef) -> None:
+        """Raise what `materialise` would raise, as far as it can be known without a download."""
+        store = store_for_uri(ref.uri, self.storage)
+        if store.local_path() is None:
+            read_manifest(store, "", expected_digest=ref.digest)
+        else:
+            self.materialise(ref)
 
     def checkpoint(self, uri: str) -> Path:
         """Local folder of the complete checkpoint `…/step-<k>` at `uri`; its digests are not compared yet."""

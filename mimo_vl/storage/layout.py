@@ -7,6 +7,7 @@ tracking.json                                 ids of the parent run in the track
 claim.json                                created first, conditionally: the owner of the attempt
 progress.json, exit.json, revoked.json
 journal/chunk-<k>.jsonl                   metrics with their original times
+logs/node-<n>.log                         newest output of the processes of a node; s3:// only
 checkpoints/step-<k>/..., complete.json   complete.json last
 output/...                                the files of the artifact
 manifest.json                             last: without it the output does not exist
@@ -20,6 +21,7 @@ from mimo_vl.errors import ConfigError
 OUTPUT_DIR = "output"
 CHECKPOINTS_DIR = "checkpoints"
 JOURNAL_DIR = "journal"
+LOGS_DIR = "logs"
 MANIFEST = "manifest.json"
 CLAIM = "claim.json"
 EXIT = "exit.json"
@@ -49,6 +51,10 @@ def attempt_prefix(run_id: str, stage: str, attempt: int) -> str:
 
 def key_index_key(namespace: str, stage_key: str) -> str:
     return join(namespace, "keys", stage_key.removeprefix("sha256:") + ".json")
+
+
+def node_log_key(attempt: str, node_rank: int) -> str:
+    return join(attempt, LOGS_DIR, f"node-{node_rank}.log")
 
 
 def step_dir(step: int) -> str:

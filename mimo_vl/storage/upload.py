@@ -40,6 +40,11 @@ def upload_files(
         return tuple(pool.map(upload, names))
 
 
+def placed_under(folder: str, entries: Iterable[FileEntry]) -> tuple[FileEntry, ...]:
+    """The entries of a subfolder as entries of the folder above."""
+    return tuple(entry.model_copy(update={"path": join(folder, entry.path)}) for entry in entries)
+
+
 def join_entries(shares: Iterable[Iterable[FileEntry]]) -> tuple[FileEntry, ...]:
     """All shares, sorted by path; the same file told twice is one.
 

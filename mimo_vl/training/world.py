@@ -14,11 +14,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """rank in [0, size); local_rank = index among the ranks of this node, and of the GPU."""
+    """rank in [0, size); local_rank in [0, local_size) among the ranks of this node; also the index of the GPU."""
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    local_size: int = 1
     is_gpu: bool = False
 
     @property
@@ -40,8 +41,9 @@ class World:
         return torch.bfloat16 if self.is_gpu else torch.float32
 
 
-def current_world(rank: int, size: int, local_rank: int) -> World:
-    return World(rank=rank, size=size, local_rank=local_rank, is_gpu=torch.cuda.is_available())
+def current_world(rank: int, size: int, local_rank: int, local_size: int) -> World:
+    is_gpu = torch.cuda.is_available()
+    return World(rank=rank, size=size, local_rank=local_rank, local_size=local_size, is_gpu=is_gpu)
 
 
 def sum_over_ranks(values: Sequence[float], world: World) -> list[float]:

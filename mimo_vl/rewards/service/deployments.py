@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -52,14 +52,17 @@ class RuleWorker:
 
 
 class RewardModelWorker:
-    """Holds one reward model. If it cannot be loaded, the worker says so at each call and other tasks go on."""
+    """Holds one reward model. If it cannot be loaded, the worker says so at each call and other tasks go on.
+
+    `find_model`, `find_media` are called here, because this node may have other folders than the one that deploys.
+    """
 
     def __init__(
         self,
-        model_dir: str,
+        find_model: Callable[[], Path],
         config: RewardsConfig,
         processing: ProcessingConfig,
-        media_dir: str | None,
+        find_media: Callable[[], MediaFolder] | None,
         num_threads: int,
         device: str,
     ) -> None:
@@ -72,16 +75,16 @@ class RewardModelWorker:
             from mimo_vl.rewards.reward_model import build_scorer
 
             self._scorer = build_scorer(
-                Path(model_dir),
+                find_model(),
                 processing,
-                media=None if media_dir is None else MediaFolder(Path(media_dir)),
+                media=None if find_media is None else find_media(),
                 token_budget=config.token_budget,
                 num_threads=num_threads,
                 device=device,
             )
         except Exception as error:
             # Any failure to load (missing file, wrong shape, no memory) must leave the service up for other tasks.
-            logger.exception("reward model %s cannot be loaded", model_dir)
+            logger.exception("the reward model cannot be loaded")
             self._problem = f"the reward model cannot be loaded: {error}"
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResult]:

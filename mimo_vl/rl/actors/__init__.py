@@ -1,6 +1,6 @@
 """Thin Ray shells around tested classes; the only part of rl that imports ray.
 
-cluster.py   starts and stops the local Ray, waits with deadlines
+cluster.py   joins a Ray cluster or starts a local one, places actors on groups, waits with deadlines
 rollout.py   rollout workers as actors, all of them as one RolloutEngines
 exchange.py  the mailbox between driver and trainer workers
 trainer.py   the Ray Train worker, and the trainer workers as one TrainerLink

@@ -1,40 +1,88 @@
-"""How does this process get a Ray cluster? A local one of its own, small and on loopback, or the one it runs in.
+"""How does this process get a Ray cluster, and how does each actor land on the group of nodes that is meant for it?
 
+A cluster that is already there is joined; otherwise a small one is started on loopback, whose one node declares the
+custom resources of all groups, so that actors ask for the same in both.
 RAY_AUTH_MODE must be set before ray is imported (jobs/runtime.py): unset, Ray writes a token into the user's home.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from ray.exceptions import GetTimeoutError
 
 from mimo_vl.config.rl import RlConfig
 from mimo_vl.errors import RetryableError
 
-# Logical: processes of a local run share the cores, so each actor asks for a fraction.
-_LOGICAL_CPUS = 8
+# Logical: processes of a local run share the cores, and a worker pod may have one core, so each asks for a fraction.
+_LOCAL_CPUS = 8
 ACTOR_CPUS = 0.1
+# A mark says where an actor may run, not how many fit there; that is for CPUs, GPUs and the spread over nodes.
+_MARK = 0.001
+_POLL_S = 1.0
+_FOLDER_PREFIX = "mray"
+
+
+class Group(StrEnum):
+    """Groups of nodes, by the custom resource that each node of the group declares."""
+
+    HEAD = "head"
+    TRAINER = "trainer"
+    ROLLOUT = "rollout"
+    REWARD = "reward"
+
+
+def placement(group: Group) -> dict[str, Any]:
+    """Options of an actor, task or replica that runs on this group. The head of a cluster offers no CPU."""
+    return {"num_cpus": 0 if group is Group.HEAD else ACTOR_CPUS, "resources": {str(group): _MARK}}
 
 
 @contextlib.contextmanager
-def local_cluster(config: RlConfig) -> Iterator[None]:
-    """Start Ray here and stop it at the end, whatever happens.
+def ray_cluster(address: str, config: RlConfig) -> Iterator[None]:
+    """Join the cluster at `address` ("auto" = RAY_ADDRESS), or start Ray here if it is empty; leave it at the end.
 
-    The folder of sockets must have a short path: the system limits socket paths to 107 bytes.
+    Raises:
+        RetryableError: a group of the cluster has no node within rl.call_timeout_s.
     """
-    folder = Path(tempfile.mkdtemp(prefix="mray"))
     handler = signal.getsignal(signal.SIGTERM)
+    with _joined(address) if address else _started(config):
+        # ray.init() makes SIGTERM end the process; ours saves first.
+        signal.signal(signal.SIGTERM, handler)
+        _require_groups(config.call_timeout_s)
+        yield
+
+
+@contextlib.contextmanager
+def _joined(address: str) -> Iterator[None]:
+    try:
+        # Logs of other nodes vanish with their pods: what workers print appears here.
+        ray.init(address=address, log_to_driver=True, logging_level="warning", configure_logging=False)
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def _started(config: RlConfig) -> Iterator[None]:
+    """The folder of sockets must have a short path: the system limits socket paths to 107 bytes."""
+    remove_stale_folders(Path(tempfile.gettempdir()))
+    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-"))
     try:
         ray.init(
-            num_cpus=_LOGICAL_CPUS,
+            num_cpus=_LOCAL_CPUS,
+            resources=dict.fromkeys(map(str, Group), 1),
             include_dashboard=False,
             object_store_memory=config.object_store_bytes,
             _temp_dir=str(folder),
@@ -44,12 +92,33 @@ def local_cluster(config: RlConfig) -> Iterator[None]:
             logging_level="warning",
             configure_logging=False,
         )
-        # ray.init() makes SIGTERM end the process; ours saves first.
-        signal.signal(signal.SIGTERM, handler)
         yield
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_stale_folders(parent: Path) -> None:
+    """Remove what killed processes of this user left: folders whose name holds the pid of no living process."""
+    for folder in parent.glob(f"{_FOLDER_PREFIX}*-*"):
+        match = re.fullmatch(rf"{_FOLDER_PREFIX}(\d+)-.*", folder.name)
+        if match and folder.stat().st_uid == os.getuid() and not psutil.pid_exists(int(match[1])):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _require_groups(timeout_s: float) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while missing := missing_groups(ray.cluster_resources()):
+        if time.monotonic() > deadline_s:
+            raise RetryableError(
+                f"Ray cluster: no node of group {', '.join(missing)} within {timeout_s:.0f} s; its worker pods must "
+                "run and declare a custom resource of that name"
+            )
+        time.sleep(_POLL_S)
+
+
+def missing_groups(resources: Mapping[str, float]) -> list[str]:
+    return [str(group) for group in Group if resources.get(str(group), 0) < _MARK]
 
 
 def get_within(refs: Any, timeout_s: float, what: str) -> Any:

@@ -15,17 +15,19 @@ from mimo_vl.schema.rollout import ScoredGroup
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """update: step, groups. weights: none. save and export: directory. stop: none."""
+    """update: step, groups. save: step. weights, export, stop: nothing."""
 
     kind: Literal["update", "weights", "save", "export", "stop"]
     step: int = 0
     groups: tuple[ScoredGroup, ...] = ()
-    directory: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """`value` by kind of command: metrics, (version, [weights reference]), nothing. `error`: what the worker raised."""
+    """`value` by kind of command: metrics, (version, [weights reference]), files, nothing.
+
+    `error`: what the worker raised.
+    """
 
     value: Any = None
     error: Exception | None = None

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
-from mimo_vl.rl.actors.cluster import ACTOR_CPUS, get_within
+from mimo_vl.errors import MimoError
+from mimo_vl.rl.actors.cluster import Group, get_within, placement
 from mimo_vl.rl.worker_settings import WorkerSettings
 from mimo_vl.schema.rollout import Completion, PromptRef, SamplingParams
 
@@ -21,10 +22,16 @@ class RolloutActor:
     def __init__(self, settings: WorkerSettings) -> None:
         from mimo_vl.rl.rollout_worker import build_rollout_worker
 
-        self._worker = build_rollout_worker(settings)
+        self._failure: MimoError | None = None
+        try:
+            self._worker = build_rollout_worker(settings)
+        except MimoError as error:
+            # Raised here, it would reach the driver as the death of an actor.
+            self._failure = error
 
-    def is_ready(self) -> bool:
-        return True
+    def failure(self) -> MimoError | None:
+        """Why the worker could not be built; answered when it has been tried."""
+        return self._failure
 
     def generate(self, prompts: Sequence[PromptRef], params: SamplingParams) -> list[list[Completion]]:
         return self._worker.generate(prompts, params)
@@ -37,12 +44,16 @@ class RayEngines:
     """Prompt i of a call goes to engine i mod n, so the composition of each engine's batches is fixed."""
 
     def __init__(self, settings: WorkerSettings, num_workers: int, timeout_s: float) -> None:
-        actor = ray.remote(num_cpus=ACTOR_CPUS, max_restarts=0)(RolloutActor)
+        actor = ray.remote(**placement(Group.ROLLOUT), scheduling_strategy="SPREAD", max_restarts=0)(RolloutActor)
         self._actors = [actor.remote(settings) for _ in range(num_workers)]
         self._timeout_s = timeout_s
 
     def wait_ready(self) -> None:
-        get_within([actor.is_ready.remote() for actor in self._actors], self._timeout_s, "start of rollout workers")
+        """Raises what kept a worker from being built."""
+        asked = [actor.failure.remote() for actor in self._actors]
+        for failure in get_within(asked, self._timeout_s, "start of rollout workers"):
+            if failure is not None:
+                raise failure
 
     def generate(self, prompts: Sequence[PromptRef], params: SamplingParams) -> list[list[Completion]]:
         count = len(self._actors)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import itertools
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import RayError
 
 from mimo_vl.errors import MimoError, RetryableError
-from mimo_vl.rl.actors.cluster import ACTOR_CPUS, get_within
+from mimo_vl.rl.actors.cluster import Group, get_within, placement
 from mimo_vl.rl.actors.exchange import Command, Exchange, Reply
 from mimo_vl.rl.actors.rollout import RayEngines
 from mimo_vl.rl.update_metrics import UpdateMetrics
 from mimo_vl.rl.worker_settings import WorkerSettings
+from mimo_vl.schema.manifest import FileEntry
 from mimo_vl.schema.rollout import ScoredGroup
 
 if TYPE_CHECKING:
+    from mimo_vl.rl.checkpoint import ResumePoint
     from mimo_vl.rl.trainer_worker import TrainerWorker
 
 # How long one wait on the mailbox lasts before the other side's health is looked at.
@@ -50,11 +51,13 @@ def _build(settings: dict[str, Any]) -> tuple[TrainerWorker | None, Exception | 
     from ray import train
 
     from mimo_vl.rl.trainer_worker import build_trainer_worker
+    from mimo_vl.training.world import current_world
 
     context = train.get_context()
-    ranks = (context.get_world_rank(), context.get_world_size(), context.get_local_rank())
+    rank, size = context.get_world_rank(), context.get_world_size()
+    world = current_world(rank, size, context.get_local_rank(), context.get_local_world_size())
     try:
-        return build_trainer_worker(settings["worker"], settings["resume"], *ranks), None
+        return build_trainer_worker(settings["worker"], settings["resume"], world), None
     except MimoError as error:
         return None, error
 
@@ -74,10 +77,8 @@ def _obey(worker: TrainerWorker, command: Command) -> object:
         # In a list, the reference itself arrives instead of the bytes behind it.
         return update.version, [ray.put(update)]
     if command.kind == "save":
-        worker.save(Path(command.directory))
-    elif command.kind == "export":
-        worker.export(Path(command.directory))
-    return None
+        return worker.save(command.step)
+    return worker.export() if command.kind == "export" else None
 
 
 def _fit(loop_settings: dict[str, Any], settings: WorkerSettings) -> None:
@@ -85,6 +86,7 @@ def _fit(loop_settings: dict[str, Any], settings: WorkerSettings) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    place = placement(Group.TRAINER)
     trainer = TorchTrainer(
         train_loop,
         train_loop_config=loop_settings,
@@ -92,11 +94,14 @@ def _fit(loop_settings: dict[str, Any], settings: WorkerSettings) -> None:
         scaling_config=ScalingConfig(
             num_workers=settings.rl.num_trainer_workers,
             use_gpu=settings.use_gpu,
-            resources_per_worker={"CPU": ACTOR_CPUS},
+            resources_per_worker={"CPU": place["num_cpus"], **place["resources"]},
+            # One worker per node while there are nodes; with a GPU each, GPUs decide.
+            placement_strategy="SPREAD",
         ),
         run_config=RunConfig(
             name="morl",
-            storage_path=str(settings.scratch_dir),
+            # Of the head alone: workers report nothing to Ray Train.
+            storage_path=str(settings.scratch()),
             # A crashed worker ends the attempt; the next attempt resumes all processes from the checkpoint.
             failure_config=FailureConfig(max_failures=0),
         ),
@@ -108,14 +113,14 @@ class RayTrainerLink:
     """Talks to the workers by mailbox; notices when Ray Train has ended instead of answering."""
 
     def __init__(
-        self, settings: WorkerSettings, engines: RayEngines, *, resume: tuple[Path, int] | None, timeout_s: float
+        self, settings: WorkerSettings, engines: RayEngines, *, resume: ResumePoint | None, timeout_s: float
     ) -> None:
-        """`resume`: the policy's checkpoint folder (verified) and its version."""
         self._engines = engines
         self._timeout_s = timeout_s
-        self._exchange = ray.remote(num_cpus=ACTOR_CPUS)(Exchange).remote()
+        here = placement(Group.HEAD)
+        self._exchange = ray.remote(**here)(Exchange).remote()
         loop_settings = {"exchange": self._exchange, "worker": settings, "resume": resume}
-        self._fit = ray.remote(num_cpus=ACTOR_CPUS, max_retries=0)(_fit).remote(loop_settings, settings)
+        self._fit = ray.remote(**here, max_retries=0)(_fit).remote(loop_settings, settings)
 
     def update(self, step: int, groups: tuple[ScoredGroup, ...]) -> UpdateMetrics:
         metrics = self._call(Command(kind="update", step=step, groups=groups))
@@ -128,12 +133,14 @@ class RayTrainerLink:
         assert versions == [version] * len(versions)
         return int(version)
 
-    def save(self, directory: Path) -> None:
-        self._call(Command(kind="save", directory=str(directory)))
+    def save(self, step: int) -> tuple[FileEntry, ...]:
+        files: tuple[FileEntry, ...] = self._call(Command(kind="save", step=step))
+        return files
 
-    def export(self, directory: Path) -> None:
-        """Write the policy as a Hugging Face folder with its tokenizer files."""
-        self._call(Command(kind="export", directory=str(directory)))
+    def export(self) -> tuple[FileEntry, ...]:
+        """Write the policy as a Hugging Face folder with its tokenizer files; returns the files, by path in output."""
+        files: tuple[FileEntry, ...] = self._call(Command(kind="export"))
+        return files
 
     def stop(self) -> None:
         """End the workers and wait for them."""

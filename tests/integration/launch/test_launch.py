@@ -40,7 +40,7 @@ class Launch:
         self.config_path.write_text(dump_config(compose("tiny")))
         self.started: list[subprocess.Popen[str]] = []
 
-    def start(self, behaviour: str, *, nproc: int = 2, grace_s: float = 20.0, **changes: str) -> subprocess.Popen[str]:
+    def start(self, behaviour: str, *, nproc: int = 2, grace_s: str = "20", **changes: str) -> subprocess.Popen[str]:
         env = StageEnvironment(
             namespace="local",
             pipeline="demo",
@@ -52,10 +52,10 @@ class Launch:
             stage_key="sha256:key",
             inputs={"nothing": InputRef(uri="file:///nowhere", digest="sha256:0")},
         )
-        command = [sys.executable, "-m", "jobs.launch", "--nproc", str(nproc), "--grace-s", str(grace_s)]
+        command = [sys.executable, "-m", "jobs.launch", "--nproc", str(nproc)]
         process = subprocess.Popen(
             [*command, "--", PROBE, behaviour],
-            env=dict(os.environ) | env.to_environ() | changes,
+            env=dict(os.environ) | env.to_environ() | {"MIMO_GRACE_S": grace_s} | changes,
             cwd=Path(__file__).parents[3],
             stderr=subprocess.PIPE,
             text=True,
@@ -174,12 +174,26 @@ def test_sigterm_is_forwarded_and_a_stage_that_saved_exits_75(launch: Launch) ->
 
 
 def test_ranks_that_ignore_sigterm_are_killed_after_the_grace_time(launch: Launch) -> None:
-    process = launch.start("ignore-sigterm", grace_s=0.5)
+    process = launch.start("ignore-sigterm", grace_s="0.5")
     eventually(lambda: all((launch.folder / f"ignoring-{rank}").exists() for rank in range(2)))
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 75
     assert launch.record().rank_exit_codes == {"0": -9, "1": -9}
     assert launch.record().reason == "Interrupted"
+
+
+def test_the_pid_file_leads_to_the_launcher_as_long_as_it_runs_and_sigterm_may_come_twice(
+    launch: Launch, tmp_path: Path
+) -> None:
+    pid_file = tmp_path / "mimo" / "driver.pid"
+    process = launch.start("wait", MIMO_DRIVER_PID_FILE=str(pid_file))
+    launch.pid("0"), launch.pid("1")
+    assert int(pid_file.read_text()) == process.pid
+    for _ in range(2):
+        os.kill(int(pid_file.read_text()), signal.SIGTERM)
+    assert process.wait() == 75
+    assert not pid_file.exists()
+    assert [p.name for p in pid_file.parent.iterdir()] == []
 
 
 def test_the_ranks_die_with_a_killed_launcher(launch: Launch) -> None:

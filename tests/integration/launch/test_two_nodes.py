@@ -121,6 +121,10 @@ def test_two_nodes_killed_and_continued_equal_one_node(stages: tuple[Stage, Stag
     for rank in range(2):
         assert list((tmp_path / f"scratch-2-{rank}" / "resume").rglob("complete.json"))
     assert on_s3.manifest(2).content_digest == on_folder.manifest(1).content_digest
+    # The log of each pod outlives it.
+    for rank in range(2):
+        log, _ = on_s3.store.get_bytes(f"{attempt_prefix(RUN_ID, STAGE, 2)}/logs/node-{rank}.log")
+        assert b"resumed step=%d" % steps[-1] in log
     # keep_last is 1: older checkpoints are gone from either store.
     assert len(complete_steps(on_folder.store, on_folder.checkpoints(1))) == 1
     assert len(complete_steps(on_s3.store, on_s3.checkpoints(2))) == 1

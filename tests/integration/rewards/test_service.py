@@ -39,8 +39,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         try:
             config = RewardsConfig(math_deadline_s=5.0, request_deadline_s=30.0)
             processing = ProcessingConfig(min_pixels=3136, max_pixels=12544)
-            dirs = {RewardTask.PREFERENCE_TEXT: empty, RewardTask.PREFERENCE_MULTIMODAL: weights}
-            yield deploy(config, processing, reward_model_dirs=dirs, token=TOKEN)
+            models = {RewardTask.PREFERENCE_TEXT: lambda: empty, RewardTask.PREFERENCE_MULTIMODAL: lambda: weights}
+            yield deploy(config, processing, reward_models=models, token=TOKEN)
             shutdown()
         finally:
             ray.shutdown()

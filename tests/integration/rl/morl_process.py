@@ -6,11 +6,13 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from jobs.runtime import set_ray_environment
 from mimo_vl.config.rewards import RewardsConfig
 from mimo_vl.rl.checkpoint import RunLog
+from mimo_vl.schema.manifest import FileEntry
 from mimo_vl.storage.checkpoints import newest_complete
 from mimo_vl.vocabulary import RewardTask
 from tests.fakes.checkpoints import complete
@@ -18,10 +20,10 @@ from tests.fakes.rl_world import RlWorld
 
 
 class FolderStage:
-    """Checkpoints in a folder; nobody asks to stop."""
+    """Checkpoints in `<folder>/checkpoints`; nobody asks to stop."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder / "checkpoints"
 
     def checkpoint_folder(self, step: int) -> Path:
         path = self.folder / f"step-{step}"
@@ -29,7 +31,8 @@ class FolderStage:
         path.mkdir(parents=True)
         return path
 
-    def seal_checkpoint(self, step: int) -> None:
+    def seal_checkpoint(self, step: int, files: tuple[FileEntry, ...]) -> None:
+        assert all((self.folder / f"step-{step}" / entry.path).is_file() for entry in files)
         complete(self.folder / f"step-{step}", step=step, stage_key="test")
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None: ...
@@ -37,25 +40,27 @@ class FolderStage:
     def should_stop(self) -> bool:
         return False
 
+    def add_output(self, files: tuple[FileEntry, ...]) -> None:
+        assert all((self.folder.parent / "output" / entry.path).is_file() for entry in files)
+
+    def checkpoint_uri(self, checkpoint: Path) -> str:
+        return checkpoint.as_uri()
+
 
 def main(root: Path, out: Path, num_steps: int) -> None:
     set_ray_environment()
-    from mimo_vl.rl.actors.session import MorlSession
+    from mimo_vl.rl.actors.session import MorlSession, RayAccess
 
-    world = RlWorld(root / "policy", root / "reward", root / "datasets")
+    world = RlWorld(root)
     with tempfile.TemporaryDirectory() as scratch:
         session = MorlSession(
-            settings=world.settings(Path(scratch), num_steps),
+            settings=world.settings(out, Path(scratch), num_steps),
             rewards=RewardsConfig(),
-            reward_model_dirs={RewardTask.PREFERENCE_TEXT: world.reward_model_dir},
+            reward_models={RewardTask.PREFERENCE_TEXT: partial(Path, world.reward_model_dir)},
             seed=0,
+            access=RayAccess(reward_token="test"),
         )
-        session.run(
-            stage=FolderStage(out / "checkpoints"),
-            log=RunLog(out / "artifact"),
-            checkpoint=newest_complete(out / "checkpoints"),
-            export_dir=out / "artifact" / "model",
-        )
+        session.run(stage=FolderStage(out), log=RunLog(out / "output"), checkpoint=newest_complete(out / "checkpoints"))
 
 
 if __name__ == "__main__":

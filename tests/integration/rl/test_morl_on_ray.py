@@ -23,8 +23,10 @@ from mimo_vl.rl.rollout_worker import RolloutWorker, build_rollout_worker
 from mimo_vl.rl.trainer_worker import TrainerWorker, build_trainer_worker
 from mimo_vl.rl.update_metrics import UpdateMetrics
 from mimo_vl.rl.worker_settings import WorkerSettings
+from mimo_vl.schema.manifest import FileEntry
 from mimo_vl.schema.rollout import Completion, PromptRef, SamplingParams, ScoredGroup
 from mimo_vl.storage.checkpoints import newest_complete
+from mimo_vl.training.world import World
 from mimo_vl.vocabulary import RewardTask
 from tests.fakes.rl_world import RlWorld, build_rl_world
 from tests.integration.rl.morl_process import FolderStage
@@ -59,14 +61,14 @@ class LocalTrainer:
         update = self.worker.weights()
         return {worker.load_weights(update) for worker in self.engines.workers}.pop()
 
-    def save(self, directory: Path) -> None:
-        self.worker.save(directory)
+    def save(self, step: int) -> tuple[FileEntry, ...]:
+        return self.worker.save(step)
 
 
 def _run_plainly(world: RlWorld, out: Path, scratch: Path) -> None:
-    settings = world.settings(scratch, NUM_STEPS)
+    settings = world.settings(out, scratch, NUM_STEPS)
     engines = LocalEngines(settings)
-    worker = build_trainer_worker(settings, None, 0, 1, 0)
+    worker = build_trainer_worker(settings, None, World())
     scorer = build_scorer(
         world.reward_model_dir, settings.processing, media=None, token_budget=RewardsConfig().token_budget
     )
@@ -74,16 +76,17 @@ def _run_plainly(world: RlWorld, out: Path, scratch: Path) -> None:
         router = Router(RewardsConfig(), math, {RewardTask.PREFERENCE_TEXT: scorer})
         prompts = settings.build_prompts(settings.build_encoder())
         collector = RolloutCollector(settings.rl, engines=engines, scorer=router, prompts=prompts, seed=0)
-        log = RunLog(out / "artifact")
+        log = RunLog(out / "output")
         log.restore(None)
-        stage = FolderStage(out / "checkpoints")
+        stage = FolderStage(out)
         trainer = LocalTrainer(worker, engines)
         MorlDriver(settings.rl, collector=collector, trainer=trainer, stage=stage, log=log).run(DriverState())
-    worker.export(out / "artifact" / "model")
+    exported = {entry.path for entry in worker.export()}
+    assert {"model/config.json", "model/tokenizer.json"} < exported
 
 
 def _files(out: Path) -> dict[str, bytes]:
-    artifact = out / "artifact"
+    artifact = out / "output"
     return {str(p.relative_to(artifact)): p.read_bytes() for p in sorted(artifact.rglob("*")) if p.is_file()}
 
 

@@ -15,6 +15,7 @@ from mimo_vl.rl.checkpoint import DriverState, RunLog, read_state
 from mimo_vl.rl.driver import MorlDriver
 from mimo_vl.rl.rollout import RolloutCollector
 from mimo_vl.rl.update_metrics import UpdateMetrics
+from mimo_vl.schema.manifest import FileEntry
 from mimo_vl.schema.rollout import ScoredGroup
 
 from .builders import FakeBook, FakeEngines, FakeScorer, config
@@ -23,8 +24,9 @@ from .builders import FakeBook, FakeEngines, FakeScorer, config
 class FakeTrainer:
     """Its 'weights' are the list of all prompts trained so far."""
 
-    def __init__(self, engines: FakeEngines, trained: list[list[int]] | None = None) -> None:
+    def __init__(self, engines: FakeEngines, folder: Path, trained: list[list[int]] | None = None) -> None:
         self.engines = engines
+        self.folder = folder
         self.trained = trained or []
         self.mismatch = 0.0
         self.skips_a_version = False
@@ -38,9 +40,11 @@ class FakeTrainer:
         self.engines.version = len(self.trained) + self.skips_a_version
         return self.engines.version
 
-    def save(self, directory: Path) -> None:
-        directory.mkdir()
+    def save(self, step: int) -> tuple[FileEntry, ...]:
+        directory = self.folder / f"step-{step}" / "policy"
+        directory.mkdir(parents=True)
         (directory / "weights.json").write_text(json.dumps(self.trained))
+        return (FileEntry(path="policy/weights.json", size_bytes=1, sha256="w"),)
 
 
 class FakeStage:
@@ -55,7 +59,8 @@ class FakeStage:
         path.mkdir(parents=True)
         return path
 
-    def seal_checkpoint(self, step: int) -> None:
+    def seal_checkpoint(self, step: int, files: tuple[FileEntry, ...]) -> None:
+        assert [entry.path for entry in files] == ["policy/weights.json"]
         self.sealed.append(step)
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -79,7 +84,7 @@ class Run:
         self.log.restore(checkpoint)
         trained = json.loads((checkpoint / "policy" / "weights.json").read_text()) if checkpoint else []
         self.engines = FakeEngines(version=len(trained))
-        self.trainer = FakeTrainer(self.engines, trained)
+        self.trainer = FakeTrainer(self.engines, folder / "checkpoints", trained)
         self.stage = FakeStage(folder / "checkpoints", stop_after)
         self.state = read_state(checkpoint) if checkpoint else DriverState()
         collector = RolloutCollector(
