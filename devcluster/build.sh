@@ -7,7 +7,7 @@ command -v go >/dev/null || fail "Go is needed to build Kubernetes; got none on 
 export CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-buildvcs=false
 
 # version MODULE_FOLDER MODULE: the version that go.mod requires.
-version() { awk -v module="$2" '$1 == module { print $2; exit } $1 == "require" && $2 == module { print $3; exit }' "$DEVCLUSTER/gomods/$1/go.mod"; }
+version() { awk -v module="$2" '$1 == module && $2 ~ /^v/ { print $2; exit } $1 == "require" && $2 == module { print $3; exit }' "$DEVCLUSTER/gomods/$1/go.mod"; }
 
 # Without these Kubernetes calls itself v0.0.0-master, which breaks Helm's kubeVersion and capability checks.
 kubernetes=$(version cluster k8s.io/kubernetes)
@@ -25,7 +25,15 @@ skip() {
   say "SKIPPED $1: $2"
 }
 
-# compile FOLDER TARGET PACKAGE...: into TARGET, in a copy of the module, so that go.mod and go.sum here are never written.
+# download FOLDER MODULE VERSION: prints the folder of its sources.
+download() {
+  local answer
+  cd "$DEVCLUSTER/gomods/$1"
+  answer=$(go mod download -json "$2@$3") || { sed -n 's/^\t"Error": /    /p' <<<"$answer" >&2; return 1; }
+  sed -n 's/^\t"Dir": "\(.*\)",$/\1/p' <<<"$answer"
+}
+
+# compile FOLDER TARGET PACKAGE...: the binaries into TARGET; go.mod and go.sum are read only.
 compile() {
   local source=$DEVCLUSTER/gomods/$1 target=$2
   shift 2
@@ -44,8 +52,7 @@ tier() {
     reason="Go module $module $wanted cannot be had or built"
     say "building $name ($module $wanted)"
     # shellcheck disable=SC2086  # packages is a list of words
-    if ! source=$(cd "$DEVCLUSTER/gomods/$folder" && go mod download -json "$module@$wanted" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p') \
-      || ! compile "$folder" "$built.new/bin" $packages; then
+    if ! source=$(download "$folder" "$module" "$wanted") || ! compile "$folder" "$built.new/bin" $packages; then
       [ "$need" = optional ] || fail "$reason: it is needed for every cluster; see the messages above"
       skip "$name" "$reason"
       return

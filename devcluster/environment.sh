@@ -45,7 +45,7 @@ install_project() {
   local packages copy
   packages=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
   copy=$(mktemp -d)
-  project_files | xargs -d '\n' cp --parents -t "$copy"
+  (cd "$PROJECT" && project_files | xargs -d '\n' cp --parents -t "$copy")
   "$UV" build --quiet --wheel --no-build-isolation --python "$venv/bin/python" --out-dir "$copy/dist" "$copy"
   "$UV" pip install --quiet --python "$venv/bin/python" --no-deps --reinstall --compile-bytecode "$copy"/dist/*.whl
   rm -rf "$packages/requirements" && cp -r "$copy/requirements" "$packages/"
@@ -54,8 +54,7 @@ install_project() {
   rm -rf "$copy"
 }
 
-project_files() {
-  cd "$PROJECT"
+project_files() { # relative to the checkout, the current folder
   find mimo_vl jobs operators -type f ! -name '*.pyc' | sort
   printf '%s\n' pyproject.toml README.md LICENSE requirements/*.txt
 }
@@ -67,7 +66,7 @@ code_digest() {
 mkdir -p "$KEYS"
 interpreter_key=$(key "$("$PYTHON" -c 'import sys; print(sys.base_prefix, sys.version)')" "$ENVIRONMENT" "$(declare -f copy_interpreter)")
 packages_key=$(key "$interpreter_key" "$(cd "$PROJECT" && cat "${LOCKS[@]}")")
-project_key=$(key "$packages_key" "$(project_files | (cd "$PROJECT" && xargs -d '\n' sha256sum))" "$(declare -f install_project)")
+project_key=$(key "$packages_key" "$(cd "$PROJECT" && project_files | xargs -d '\n' sha256sum)" "$(declare -f install_project)")
 
 # Plain `if`, not `||`: inside a list the functions would go on after an error.
 if ! is_current interpreter "$interpreter_key"; then

@@ -12,6 +12,8 @@ PYTHON=${PYTHON:-python3}
 BASE_PACKAGES=(bash ca-certificates procps wget libgomp1 python3 python3-venv python3-pip python-is-python3 zlib1g libbz2-1.0
   libexpat1 libffi8 libgssapi-krb5-2 liblzma5 libncursesw6 libnsl2 libreadline8 libsqlite3-0 libssl3 libtirpc3 libuuid1)
 
+PACKER=$(sha256sum <"$DEVCLUSTER/pack_image.py")
+
 # packed NAME KEY: is the archive of this content there? Older ones of that name are removed when it is not.
 packed() {
   archive=$ARCHIVES/$1-$2.tar
@@ -30,7 +32,7 @@ pack() {
 }
 
 pause_image() {
-  packed pause "$(key "$(cat "$DEVCLUSTER/pause.c")")" && return
+  packed pause "$(key "$PACKER" "$(cat "$DEVCLUSTER/pause.c")")" && return
   gcc -Os -static -s -Wall -Werror -o "$work/pause" "$DEVCLUSTER/pause.c"
   mkdir "$work/root" && mv "$work/pause" "$work/root/"
   pack pause "$work/root" --entrypoint /pause --user 65532:65532
@@ -43,7 +45,7 @@ debian_mirror() { apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packa
 
 base_image() {
   local root=$work/root
-  packed base "$(key "${BASE_PACKAGES[*]}" "$(declare -f base_image)")" && return
+  packed base "$(key "$PACKER" "${BASE_PACKAGES[*]}" "$(declare -f base_image)")" && return
   debootstrap --variant=minbase --include="$(IFS=,; echo "${BASE_PACKAGES[*]}")" bookworm "$root" "$(debian_mirror)" >"$work/debootstrap.log" \
     || { tail -5 "$work/debootstrap.log" >&2; fail "debootstrap could not make the base image"; }
   rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,man,locale,info}/* "${root:?}"/dev/*
@@ -57,7 +59,7 @@ binary_image() {
   local name=$1 binary root=$work/root
   if [ ! -e "$BIN/$2" ]; then say "SKIPPED image $name: binary $2 was not built"; return; fi
   binary=$(readlink -f "$BIN/$2")
-  packed "$name" "$(key "$binary" "$(declare -f binary_image)")" && return
+  packed "$name" "$(key "$PACKER" "$binary" "$(declare -f binary_image)")" && return
   mkdir -p "$root"/{etc/ssl/certs,tmp,data} && chmod 1777 "$root/tmp" "$root/data"
   cp "$binary" "$root/$2"
   cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"

