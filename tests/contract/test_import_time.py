@@ -27,13 +27,7 @@ print(took, ",".join(loaded))
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     "module",
-    [
-        "mimo_vl.config",
-        "operators.mimo_pipeline",
-        "operators.mimo_pipeline.reconcile",
-        "operators.mimo_pipeline.api",
-        "operators.mimo_pipeline.builders.rendered",
-    ],
+    ["mimo_vl.config", "operators.mimo_pipeline", "operators.mimo_pipeline.reconcile", "operators.mimo_pipeline.api"],
 )
 def test_light_modules_import_fast_and_load_nothing_heavy(module) -> None:
     took_s, loaded = [], set[str]()
@@ -45,3 +39,11 @@ def test_light_modules_import_fast_and_load_nothing_heavy(module) -> None:
         loaded |= set(filter(None, names.split(",")))
     assert loaded == set()
     assert statistics.median(took_s) < _LIMIT_S
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(60)
+def test_builders_load_no_client_of_kubernetes_until_a_pytorchjob_is_built() -> None:
+    code = _PROBE.format(module="operators.mimo_pipeline.builders.rendered", heavy=_HEAVY)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip("\n").split(" ")[1] == ""
