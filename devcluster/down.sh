@@ -34,7 +34,7 @@ if is_alive containerd; then
 fi
 for name in kube-scheduler kube-controller-manager kube-apiserver etcd containerd; do stop "$name"; done
 unmount_all
-for name in $namespaces; do ip netns del "$name" || true; done
+for name in $namespaces; do ip netns del "$name" 2>/dev/null || true; done # most went with their container
 rm -rf "$RUN/cni" # addresses given to pods that are gone
 [ ! -x "$BIN/kube-proxy" ] || kube-proxy --cleanup >/dev/null 2>&1 || true
 if [ "${PURGE:-}" = 1 ]; then

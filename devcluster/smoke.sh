@@ -4,7 +4,7 @@
 . "$(dirname "$0")/settings.sh"
 
 namespace=mimo-smoke
-clean_up() { kubectl delete namespace "$namespace" pv/mimo-environment-$namespace --ignore-not-found --wait=false >/dev/null 2>&1 || true; }
+clean_up() { kubectl delete "namespace/$namespace" "pv/mimo-environment-$namespace" --ignore-not-found --wait=false >/dev/null 2>&1 || true; }
 
 clean_up # what an interrupted check left
 kubectl wait --for=delete "namespace/$namespace" "pv/mimo-environment-$namespace" --timeout=60s >/dev/null 2>&1 || true
