@@ -30,9 +30,12 @@ def test_every_container_has_a_read_only_root_requests_and_a_memory_limit(profil
         assert not container["image"].endswith(":latest"), name
 
 
-def test_only_the_operator_gets_a_token() -> None:
+def test_only_the_operator_and_the_check_before_uninstall_get_a_token() -> None:
     mounted = {name: t["spec"]["automountServiceAccountToken"] for name, t in pod_templates(render()).items()}
-    assert [name for name, is_mounted in mounted.items() if is_mounted] == ["Deployment/mimo-pipeline-operator"]
+    assert sorted(name for name, is_mounted in mounted.items() if is_mounted) == [
+        "Deployment/mimo-pipeline-operator",
+        "Job/mimo-pipeline-uninstall-check",
+    ]
     accounts = of_kind(render(), "ServiceAccount")
     assert len(accounts) == 7
     assert [a["metadata"]["name"] for a in accounts if a["automountServiceAccountToken"]] == []

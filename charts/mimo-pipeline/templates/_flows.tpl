@@ -13,6 +13,18 @@
     - {protocol: TCP, port: 53}
 {{- end }}
 
+{{- define "mimo.apiServerEgress" -}}
+- to:
+    {{- range .Values.networkPolicies.apiServer.cidrs }}
+    - ipBlock:
+        cidr: {{ . }}
+    {{- end }}
+  ports:
+    {{- range .Values.networkPolicies.apiServer.ports }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+{{- end }}
+
 {{/* The artifact store, as seen from any namespace. */}}
 {{- define "mimo.storeEgress" -}}
 {{- if eq .Values.objectStore.mode "minio" }}
