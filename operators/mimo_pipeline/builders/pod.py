@@ -35,7 +35,7 @@ def pod_template(
         "priorityClassName": settings.priority_class_name,
         **placement(settings, create, facts),
         "imagePullSecrets": pull_secrets(facts),
-        "containers": [_with_rights(container, settings, facts)],
+        "containers": [with_rights(container, settings, facts)],
         "volumes": volumes(mounted),
     }
     kept = {name: value for name, value in spec.items() if value not in ("", [], {})}
@@ -64,7 +64,8 @@ def security_context(facts: ClusterFacts) -> dict[str, Any]:
     }
 
 
-def _with_rights(container: dict[str, Any], settings: PodSettings, facts: ClusterFacts) -> dict[str, Any]:
+def with_rights(container: dict[str, Any], settings: PodSettings, facts: ClusterFacts) -> dict[str, Any]:
+    """The container with the one right that settings.lock_memory gives to GPU pods, if it does."""
     if not (facts.settings.lock_memory and num_gpus(settings)):
         return container
     rights = {"runAsUser": 0, "runAsNonRoot": False, "capabilities": {"drop": ["ALL"], "add": ["IPC_LOCK"]}}

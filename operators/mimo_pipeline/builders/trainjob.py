@@ -12,7 +12,7 @@ from operators.mimo_pipeline.api import PytorchWorkload, StageSpec
 from operators.mimo_pipeline.builders.cluster_facts import ClusterFacts
 from operators.mimo_pipeline.builders.container import SECURITY_CONTEXT, launch_command, resources, stage_env
 from operators.mimo_pipeline.builders.metadata import leaf_metadata, pod_metadata
-from operators.mimo_pipeline.builders.pod import placement, pull_secrets, security_context, service_account
+from operators.mimo_pipeline.builders.pod import placement, pull_secrets, security_context, service_account, with_rights
 from operators.mimo_pipeline.builders.pod_settings import PodKind, grace_period_s, settings_of
 from operators.mimo_pipeline.builders.volumes import mounts, stage_volumes, volumes
 from operators.mimo_pipeline.plan import Create
@@ -27,6 +27,7 @@ def build_trainjob(create: Create, stage: StageSpec, facts: ClusterFacts) -> dic
     workload = stage.pytorch or PytorchWorkload()
     settings = settings_of(PodKind.PYTORCH, workload.pod, facts.settings.pods, f"stages[{stage.name}].pytorch.pod")
     mounted = stage_volumes(settings, facts)
+    container = {"name": _NODE, "volumeMounts": mounts(mounted), "securityContext": dict(SECURITY_CONTEXT)}
     pod = {
         "serviceAccountName": service_account(PodKind.PYTORCH, facts),
         "securityContext": security_context(facts),
@@ -35,7 +36,7 @@ def build_trainjob(create: Create, stage: StageSpec, facts: ClusterFacts) -> dic
         "imagePullSecrets": pull_secrets(facts),
         "volumes": volumes(mounted),
         # The environment of this container is the trainer's, below.
-        "containers": [{"name": _NODE, "volumeMounts": mounts(mounted), "securityContext": dict(SECURITY_CONTEXT)}],
+        "containers": [with_rights(container, settings, facts)],
     }
     template = {
         "metadata": pod_metadata(PodKind.PYTORCH, create, facts),
