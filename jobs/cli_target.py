@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from operators.mimo_pipeline.kubernetes.api_client import PipelineClient
     from operators.mimo_pipeline.local.state import PipelineObject, RunFolder
 
+_UNSEEN = "no operator has looked at this pipeline yet; is one running in its namespace?"
 DEFAULT_RUN_DIR = Path("runs/demo")
 
 # typer reads annotations at run time and wants Optional spelled out.
@@ -137,15 +138,19 @@ class ClusterTarget:
         wrong = [c for c in pipeline.status.conditions if (c.type == "Valid") == (c.status == "False")]
         usual = {"Running", "Suspended", "Succeeded", "Failed"}
         lines = [f"{c.type}={c.status}: {c.reason}: {c.message}" for c in wrong if c.type not in usual]
+        if not pipeline.status.stages and not lines:
+            lines.append(_UNSEEN)
         return [*lines, *([f"MLflow: {pipeline.status.mlflow}"] if pipeline.status.mlflow else [])]
 
 
 def stage_status(pipeline: PipelineObject, stage: str) -> StageStatus:
     found = next((s for s in pipeline.status.stages if s.name == stage), None)
-    if found is None:
-        names = [s.name for s in pipeline.status.stages]
-        raise ConfigError(f"stage: {stage!r} is not in this run; choose from {names}")
-    return found
+    if found is not None:
+        return found
+    names = [s.name for s in pipeline.status.stages]
+    if not names:
+        raise InputError(f"stage {stage}: {_UNSEEN}")
+    raise ConfigError(f"stage: {stage!r} is not in this run; choose from {names}")
 
 
 def _gone(pipeline: PipelineObject, stage: StageStatus, attempt: int) -> str:

@@ -86,8 +86,15 @@ def observe_pipeline(
         problems=problems,
         generation=pipeline.generation,
         pipeline=pipeline.name,
+        tracking_url=_tracking_url(world, pipeline),
     )
     return Seen(observed=observed, attempts=attempts, notes=tuple(_secret_notes(pods)))
+
+
+def _tracking_url(world: World, pipeline: ClusterPipeline) -> str:
+    """Read until it is known: it does not change."""
+    has_run = any(stage.attempt for stage in pipeline.status.stages)
+    return pipeline.status.mlflow or (world.evidence.tracking_url() if has_run else "")
 
 
 def selector(pipeline: str, **labels: str) -> str:

@@ -158,6 +158,13 @@ def test_an_unknown_pipeline_and_an_unknown_stage_are_named(client) -> None:
         _call("status")
 
 
+def test_a_pipeline_that_no_operator_has_seen_says_so(client) -> None:
+    del client.objects["demo"]["status"]
+    assert "no operator has looked at this pipeline yet" in _call("status")
+    with pytest.raises(InputError, match="stage b: no operator has looked"):
+        _call("logs", "b")
+
+
 def test_an_object_of_another_version_is_named_field_by_field(client) -> None:
     client.objects["demo"]["spec"]["colour"] = "red"
     with pytest.raises(InputError, match=r"not a pipeline that this version of mimo knows:\n.*colour"):
