@@ -53,7 +53,7 @@ def test_the_run_folder_is_the_default_store(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (StorageConfig(kind="file", uri="s3://bucket/x"), r"storage.uri: got 's3://bucket/x' with storage.kind 'file'"),
+        (StorageConfig(kind="s3", uri="file:///x"), r"storage.uri: got 'file:///x' with storage.kind 's3'"),
         (StorageConfig(kind="s3"), "storage.uri: empty with storage.kind 's3'"),
         (StorageConfig(kind="file", uri="file://otherhost/x"), "names host 'otherhost'"),
         (StorageConfig(kind="s3", uri="s3:///prefix"), "wanted s3://bucket/prefix"),
@@ -62,6 +62,11 @@ def test_the_run_folder_is_the_default_store(tmp_path: Path) -> None:
 def test_an_impossible_store_is_a_configuration_error(config: StorageConfig, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         open_store(config)
+
+
+def test_a_uri_of_s3_says_the_kind_of_the_store() -> None:
+    assert StorageConfig(uri="s3://bucket/x").kind == "s3"
+    assert StorageConfig(uri="file:///x").kind == StorageConfig().kind == "file"
 
 
 def test_an_unknown_scheme_is_a_configuration_error() -> None:
