@@ -9,6 +9,10 @@ backend.py       what a world must offer: render, apply, observe, delete
 builders/        pure builders of what a backend creates
 local/           one machine: processes and a state folder
 kubernetes/      a cluster
+cluster_observation.py   job, pods and store of one attempt -> StageObservation; pure
+    cluster_leaf.py cluster_pods.py pod_history.py    what a job's status and a pod say
+cluster_settings.py      what an operator is told about its cluster
+key_index.py     outputs of earlier work by stage key
 code_digest.py   version of the code that stages run
 naming.py        every name, label and environment variable
 """

@@ -213,6 +213,9 @@ def _last_words(facts: AttemptFacts, pods: Sequence[PodFacts], code: int | None)
     for record in records:
         if record.exit_code == code and record.message:
             return record.reason, record.message
+    faults = [p.fault for p in pods if p.fault]
+    if faults:
+        return "DiskLimitExceeded", f"{faults[0]}; raise pod.scratchSize"
     if facts.store.is_revoked:
         return "NodeLost", "its node stopped answering; the attempt was revoked and is not waited for"
     if code in (None, facts.leaf.exit_code if facts.leaf else None) and facts.leaf is not None:

@@ -45,7 +45,9 @@ class PodFacts:
     deletion_requested_at: datetime | None = None
     grace_s: float = 30.0
     is_disrupted: bool = False
-    """Evicted, preempted, or removed with its node."""
+    """Evicted, preempted, or removed with its node; not for what it did itself."""
+    fault: str = ""
+    """The kubelet ended it because it used more disk than it may: it would do so again."""
     unreachable_since: datetime | None = None
     """Its node stopped answering; the containers may still run."""
     ends: tuple[ContainerEnd, ...] = ()
@@ -86,6 +88,7 @@ def parse_pod(pod: Mapping[str, Any]) -> PodFacts | None:
     if deletion is not None:
         deletion -= timedelta(seconds=float(metadata.get("deletionGracePeriodSeconds") or 0))
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    fault = _fault(status)
     return PodFacts(
         uid=metadata.get("uid", ""),
         name=metadata.get("name", ""),
@@ -96,7 +99,8 @@ def parse_pod(pod: Mapping[str, Any]) -> PodFacts | None:
         is_ray=_LABEL_RAY_GROUP in labels,
         deletion_requested_at=deletion,
         grace_s=grace_s,
-        is_disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
+        is_disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True" and not fault,
+        fault=fault,
         unreachable_since=_unreachable_since(status, conditions),
         ends=tuple(_ends(status)),
         trouble=_trouble(status, conditions),
@@ -110,6 +114,7 @@ def merge(old: PodFacts, new: PodFacts) -> PodFacts:
         phase=old.phase if old.phase in _FINISHED_PHASES else new.phase,
         deletion_requested_at=new.deletion_requested_at or old.deletion_requested_at,
         is_disrupted=new.is_disrupted or old.is_disrupted,
+        fault=new.fault or old.fault,
         ends=new.ends or old.ends,
         deletion_seen=old.deletion_seen,
         failure_seen=old.failure_seen,
@@ -118,6 +123,13 @@ def merge(old: PodFacts, new: PodFacts) -> PodFacts:
 
 def parse_time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
+
+
+def _fault(status: Mapping[str, Any]) -> str:
+    """The kubelet calls both an eviction: a node under pressure, and a pod above its own limit of disk."""
+    message = status.get("message") or ""
+    is_own = "limit" in message and ("EmptyDir" in message or "ephemeral" in message)
+    return message if status.get("reason") == "Evicted" and is_own else ""
 
 
 def _unreachable_since(status: Mapping[str, Any], conditions: Mapping[str, Mapping[str, Any]]) -> datetime | None:

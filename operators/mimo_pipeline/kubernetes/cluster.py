@@ -143,8 +143,7 @@ class KubernetesApi:
                 method,
                 query_params=[*query],
                 header_params={"Accept": "application/json", "Content-Type": content_type},
-                # Text: the client would not serialise a body with a YAML content type.
-                body=json.dumps(body) if content_type.endswith("yaml") else body,
+                body=body,
                 auth_settings=["BearerToken"],
                 _preload_content=False,
                 _return_http_data_only=True,

@@ -24,6 +24,7 @@ from operators.mimo_pipeline.api import (
     StoreSettings,
 )
 from operators.mimo_pipeline.cluster_settings import ClusterSettings
+from operators.mimo_pipeline.headline import headline
 from operators.mimo_pipeline.key_index import KeyIndex
 from operators.mimo_pipeline.kubernetes.apply import NotCreatedError, PlanWriter, tell, write_status
 from operators.mimo_pipeline.kubernetes.cluster import Api, ApiError
@@ -219,4 +220,4 @@ def _undone(status: MimoPipelineStatus, before: MimoPipelineStatus, stage: str) 
     """The stage was not started after all; everything else of the plan stands."""
     old = next((s for s in before.stages if s.name == stage), StageStatus(name=stage))
     stages = tuple(old if s.name == stage else s for s in status.stages)
-    return status.model_copy(update={"stages": stages})
+    return status.model_copy(update={"stages": stages, **headline(stages)})

@@ -38,6 +38,7 @@ _NUM_WORKERS = 4
 _NUM_THREADS = _NUM_WORKERS + 8
 _DISCOVERY_S = 20.0
 _STORE_RETRY_S = 5.0
+_WATCH_END_S = 10.0
 _QUIET = ("kopf", "kubernetes", "aiohttp.access")
 
 
@@ -143,7 +144,8 @@ class Operator:
                 was_told = not ended.done()
             finally:
                 stop.set()
-            await ended
+                # Its thread calls back into this loop, which must not be closed before.
+                await asyncio.wait({ended}, timeout=_WATCH_END_S)
             if not was_told:
                 raise MimoError("the watch ended by itself")
             logger.info("watching anew: the kinds of jobs changed")

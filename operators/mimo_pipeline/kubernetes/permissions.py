@@ -33,9 +33,7 @@ PIPELINE_RULES = (
     Rule(api_group="kubeflow.org", resources=("pytorchjobs",), verbs=_LEAF, why="attempts of training stages"),
     Rule(api_group="trainer.kubeflow.org", resources=("trainjobs",), verbs=_LEAF, why="the same, by Trainer v2"),
     Rule(api_group="ray.io", resources=("rayjobs",), verbs=_LEAF, why="attempts of Ray stages"),
-    Rule(
-        api_group="", resources=("pods",), verbs=("delete", "list", "watch"), why="liveness, exit codes, kills"
-    ),
+    Rule(api_group="", resources=("pods",), verbs=("delete", "list", "watch"), why="liveness, exit codes, kills"),
     Rule(api_group="", resources=("configmaps",), verbs=("create", "patch"), why="composed configuration (applied)"),
     Rule(api_group="events.k8s.io", resources=("events",), verbs=("create",), why="one per transition"),
 )

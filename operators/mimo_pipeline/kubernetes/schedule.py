@@ -46,7 +46,7 @@ class Schedule(Generic[K]):
             self.add(key, now_s + again_in_s)
 
     def failed(self, key: K, now_s: float) -> float:
-        """It did not; returns the seconds until it is tried again. Events meanwhile do not shorten them."""
+        """It did not; returns the seconds until it is tried again, unless an event comes before."""
         self._busy.discard(key)
         errors = self._errors.get(key, 0)
         self._errors[key] = errors + 1

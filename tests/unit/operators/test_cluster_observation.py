@@ -215,6 +215,17 @@ def test_disruption_is_an_eviction_even_of_a_failed_pod() -> None:
     assert seen(leaf("Job", conditions("Failed")), evicted).is_evicted
 
 
+def test_a_pod_above_its_own_limit_of_disk_failed_and_was_not_evicted() -> None:
+    condition = [{"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}]
+    ended = pod(phase="Failed", code=137, conditions=condition)
+    ended["status"] |= {"reason": "Evicted", "message": 'Usage of EmptyDir volume "scratch" exceeds the limit "1Gi".'}
+    observed = seen(leaf("Job", conditions("Failed")), ended)
+    assert (observed.is_evicted, observed.reason) == (False, "DiskLimitExceeded")
+    assert "raise pod.scratchSize" in observed.message
+    ended["status"]["message"] = "The node was low on resource: memory."
+    assert seen(leaf("Job", conditions("Failed")), ended).is_evicted
+
+
 def test_workers_stopped_after_the_master_succeeded_are_no_eviction() -> None:
     master = pod("p0", phase="Succeeded", code=0)
     worker = pod("p1", phase="Failed", code=75, deleted=-3)
