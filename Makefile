@@ -17,7 +17,7 @@ UV = $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 CLUSTER = UV=$(UV) PYTHON=$(BIN)/python devcluster/cluster.sh
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml
 
-.PHONY: help setup setup-dev setup-smol setup-bench demo demo-ci demo-check test lint format types unit bench test-gpu plan lock golden-update cluster cluster-build cluster-down images chart-lint clean
+.PHONY: help setup setup-dev setup-smol setup-bench demo demo-ci demo-check test lint format types unit bench test-gpu plan lock generate verify golden-update cluster cluster-build cluster-down images chart-lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16

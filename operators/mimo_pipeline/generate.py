@@ -38,19 +38,20 @@ FILES: Mapping[str, Callable[[], str]] = {
 }
 
 
-def stale_files(root: Path = ROOT) -> list[str]:
-    """Files whose text is not the generated one."""
-    return [name for name, make in FILES.items() if _text(root / name) != make()]
+def stale_files(root: Path = ROOT, files: Mapping[str, Callable[[], str]] = FILES) -> dict[str, str]:
+    """Path -> generated text, of files that hold another text or none."""
+    made = {name: make() for name, make in files.items()}
+    return {name: text for name, text in made.items() if _text(root / name) != text}
 
 
-def write_files(root: Path = ROOT) -> list[str]:
+def write_files(root: Path = ROOT, files: Mapping[str, Callable[[], str]] = FILES) -> list[str]:
     """Write what is stale; returns the paths written."""
-    written = stale_files(root)
-    for name in written:
+    stale = stale_files(root, files)
+    for name, text in stale.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(FILES[name](), encoding="utf-8")
-    return written
+        path.write_text(text, encoding="utf-8")
+    return list(stale)
 
 
 def _text(path: Path) -> str | None:
