@@ -104,7 +104,7 @@ def _drive(run: Run) -> None:
     run.notes["before_operator_kill"] = {s["name"]: s["attempt"] for s in run.pipeline()["status"]["stages"]}
     run.notes["killed_operators"] = faults.kill_operator()
     run.wait("MORL trains", "morl", step=1)
-    head = "mimo.dev/stage=morl,ray.io/node-type=head"
+    head = "mimo.dev/stage=morl,mimo.dev/component=ray-head"
     run.notes["lost_head"] = faults.lose_pod(run.cluster, NAMESPACE, head)
     for stage in ("morl", "evaluate", "finalize"):
         run.wait(f"{stage} succeeds", stage, ended=True)
