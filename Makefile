@@ -17,7 +17,7 @@ UV = $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 CLUSTER = UV=$(UV) PYTHON=$(BIN)/python devcluster/cluster.sh
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml
 
-.PHONY: help setup setup-dev setup-smol setup-bench demo demo-ci demo-check test lint format types unit bench test-gpu plan lock generate verify golden-update cluster cluster-build cluster-down images chart-lint clean
+.PHONY: help setup setup-dev setup-smol setup-bench demo demo-ci demo-check test lint format types unit bench test-gpu plan lock generate verify golden-update cluster cluster-build cluster-images cluster-down test-e2e images chart-lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -107,6 +107,12 @@ cluster-build: | $(VENV)/bin/python ## what `make cluster` builds before it star
 
 cluster-down: ## stop it; PURGE=1 also removes its data, never its caches
 	PURGE=$(PURGE) devcluster/down.sh
+
+cluster-images: cluster ## build what changed of the images and the environment that the development cluster runs
+	PYTHON=$(BIN)/python devcluster/images.sh project operator mlflow && devcluster/images.sh import
+
+test-e2e: setup-dev demo-ci $(if $(KUBECONFIG),,cluster-images) ## the chart and the short pipeline on a real cluster, with faults: that of `make cluster`, or KUBECONFIG=...
+	$(BIN)/python -m pytest -q -m e2e -p no:randomly tests/e2e
 
 images: ## build the four images with buildah or docker; IMAGE_REGISTRY=registry/project, TAG=0.1.0, BASE=python:3.11-slim-bookworm, IMAGES="operator mlflow"
 	for name in $(IMAGES); do $(IMAGE_BUILD) --build-arg BASE=$(BASE) --build-arg VERSION=$(TAG) --build-arg REVISION=$$(git rev-parse HEAD) \
