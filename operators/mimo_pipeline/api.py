@@ -64,6 +64,7 @@ class RetryPolicy(ApiModel):
     max_attempts: int = Field(default=3, ge=1, le=100)
     """Attempts that may fail; interruptions that are explained do not count."""
     backoff_seconds: float = Field(default=5.0, ge=0)
+    """Before the second attempt; doubled each time, up to maxBackoffSeconds."""
     max_backoff_seconds: float = Field(default=300.0, ge=0)
 
 
@@ -73,19 +74,21 @@ class Approval(StrEnum):
 
 
 class StageSpec(ApiModel):
-    """One stage. Exactly one of job, pytorch and ray says what runs it; none is a job."""
+    """One stage. At most one of job, pytorch and ray says what runs it; none of them is a job."""
 
     name: StageName
     job: JobWorkload | None = None
     pytorch: PytorchWorkload | None = None
     ray: RayWorkload | None = None
     depends_on: tuple[StageName, ...] = Field(default=(), max_length=64)
+    """Stages whose outputs it reads; it starts when they have succeeded."""
     inputs: tuple[StageName, ...] = Field(default=(), max_length=64)
     """Names out of spec.inputs."""
     run_on_failure: bool = False
     """Start when all that it depends on has ended, however it ended (finalize)."""
     gate: Gate | None = None
     approval: Approval = Approval.NONE
+    """manual: its output is used only after `mimo approve`."""
     retry: RetryPolicy = Field(default_factory=RetryPolicy)
 
     @property
@@ -155,7 +158,9 @@ class MimoPipelineSpec(ApiModel):
     tracking: TrackingSettings | None = None
     """Not set = the tracking server of the operator's settings."""
     stages: tuple[StageSpec, ...] = Field(min_length=1, max_length=64)
+    """Their names are those of the configuration; what they need is in dependsOn."""
     max_parallel_stages: int = Field(default=1, ge=1, le=64)
+    """Stages that may run at once, where their order allows it."""
     queue_name: LabelValue = ""
     """Kueue LocalQueue that admits the jobs of the stages; empty = none."""
     ttl_seconds_after_finished: int | None = Field(default=None, ge=0)

@@ -15,6 +15,7 @@ from operators.mimo_pipeline.chart_images import images_txt
 from operators.mimo_pipeline.chart_readme import readme
 from operators.mimo_pipeline.chart_rules import rules_yaml
 from operators.mimo_pipeline.crd import crd_yaml
+from operators.mimo_pipeline.spec_reference import spec_reference
 from operators.mimo_pipeline.submission import Submission, build_object, object_yaml
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ FILES: Mapping[str, Callable[[], str]] = {
     "charts/mimo-pipeline/files/operator-rules.yaml": rules_yaml,
     "charts/mimo-pipeline/images.txt": images_txt,
     "charts/mimo-pipeline/README.md": readme,
+    "docs/mimopipeline.md": spec_reference,
 }
 
 

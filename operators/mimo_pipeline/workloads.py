@@ -67,6 +67,7 @@ class PytorchWorkload(ApiModel):
 
     num_nodes: int = Field(default=1, ge=1, le=4096)
     num_procs_per_node: int = Field(default=1, ge=1, le=64)
+    """numNodes x numProcsPerNode must be parallelism.num_ranks of the stage's configuration."""
     backend: Literal["pytorchjob", "trainjob"] = "pytorchjob"
     pod: PodSettings = Field(default_factory=PodSettings)
 
