@@ -1,4 +1,4 @@
-"""Network rules of the tests: none for unit tests, loopback for integration tests."""
+"""Network rules of the tests: none for unit tests, loopback for integration and end-to-end tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytest_randomly.entrypoint_reseeds = []
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("integration") is None:
-        disable_socket(allow_unix_socket=True)
-    else:
+    if any(item.get_closest_marker(name) for name in ("integration", "e2e")):
         socket_allow_hosts(["127.0.0.1", "localhost", "::1"], allow_unix_socket=True)
+    else:
+        disable_socket(allow_unix_socket=True)

@@ -27,13 +27,14 @@ class Cluster:
     bin_dir: Path | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
-    def run(self, *command: str, stdin: str = "", timeout_s: float = _COMMAND_TIMEOUT_S) -> str:
+    def command_environ(self) -> dict[str, str]:
+        """What kubectl and helm need to find each other and the cluster."""
         path = self.environ.get("PATH", "")
-        environ = {
-            **self.environ,
-            "KUBECONFIG": str(self.kubeconfig),
-            "PATH": f"{self.bin_dir}:{path}" if self.bin_dir else path,
-        }
+        path = f"{self.bin_dir}:{path}" if self.bin_dir else path
+        return {**self.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": path}
+
+    def run(self, *command: str, stdin: str = "", timeout_s: float = _COMMAND_TIMEOUT_S) -> str:
+        environ = self.command_environ()
         done = subprocess.run(
             command, input=stdin, env=environ, capture_output=True, text=True, timeout=timeout_s, check=False
         )

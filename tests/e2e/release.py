@@ -14,22 +14,29 @@ _ENFORCE = "pod-security.kubernetes.io/enforce"
 
 
 def make_namespace(cluster: Cluster, name: str) -> None:
-    """A namespace that enforces the restricted Pod Security standard, with the mounted environment."""
+    """A namespace that enforces the restricted Pod Security standard, with volumes and the mounted environment.
+
+    Volumes of namespaces that are gone are emptied for it.
+    """
     cluster.apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {_ENFORCE: "restricted"}}}
     )
     environ = {**cluster.environ, "KUBECONFIG": str(cluster.kubeconfig)}
-    subprocess.run([str(ROOT / "devcluster/environment-pvc.sh"), name], env=environ, check=True, timeout=60)
+    for command in (["storage.sh"], ["environment-pvc.sh", name]):
+        subprocess.run([str(ROOT / "devcluster" / command[0]), *command[1:]], env=environ, check=True, timeout=60)
 
 
 def delete_namespace(cluster: Cluster, name: str) -> None:
     cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=true", "--timeout=120s")
 
 
-def install(cluster: Cluster, namespace: str, values: Path, *extra: str) -> None:
-    """Returns when every Deployment of the release is available."""
-    arguments = ("-n", namespace, "-f", str(values), *extra)
-    cluster.helm("install", RELEASE, str(CHART), *arguments, "--wait", "--timeout", "5m")
+def install(cluster: Cluster, namespace: str, values: Path, *extra: str, release: str = RELEASE) -> None:
+    """Returns when every Deployment of the release is available.
+
+    The CRD outlives releases and namespaces, so each release takes it over from the one before.
+    """
+    arguments = ("-n", namespace, "-f", str(values), "--take-ownership", *extra)
+    cluster.helm("install", release, str(CHART), *arguments, "--wait", "--timeout", "5m")
 
 
 def operator_logs(cluster: Cluster, namespace: str) -> str:

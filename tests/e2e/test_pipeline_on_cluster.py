@@ -1,9 +1,14 @@
-"""The short pipeline on a real cluster, with three faults on the way: everything succeeds, nothing runs twice."""
+"""The short pipeline on a real cluster, with three faults on the way: everything succeeds, nothing runs twice.
+
+MIMO_E2E_KEEP=1 keeps the namespace afterwards. MIMO_E2E_REUSE=1 asks the run that an earlier call has kept, without
+installing or running anything; what only a watch over the whole run can tell is skipped then.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +16,15 @@ from typing import Any
 
 import pytest
 
+from mimo_vl.schema.manifest import InputRef, Manifest
+from mimo_vl.storage.artifacts import read_manifest
+from mimo_vl.storage.layout import attempt_prefix, node_log_key
 from tests.e2e import faults
 from tests.e2e.kube import Cluster, eventually
 from tests.e2e.pod_watch import PodWatch
+from tests.e2e.port_forward import open_release_store
 from tests.e2e.release import CHART, ROOT, delete_namespace, explain, install, make_namespace
+from tests.e2e.tracking_server import open_tracking
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
@@ -83,6 +93,11 @@ class Run:
 
 @pytest.fixture(scope="module")
 def run(cluster: Cluster) -> Iterator[Run]:
+    if os.environ.get("MIMO_E2E_REUSE"):
+        reused = Run(cluster, PodWatch(cluster, NAMESPACE), {}, {})
+        reused.note_objects()
+        yield reused
+        return
     delete_namespace(cluster, NAMESPACE)
     make_namespace(cluster, NAMESPACE)
     install(cluster, NAMESPACE, CHART / "values-devcluster.yaml")
@@ -93,6 +108,14 @@ def run(cluster: Cluster) -> Iterator[Run]:
         yield current
     if not os.environ.get("MIMO_E2E_KEEP"):
         delete_namespace(cluster, NAMESPACE)
+
+
+@pytest.fixture
+def watched(run: Run) -> Run:
+    """A run that this call has followed from its start."""
+    if run.watch.num_polls == 0:
+        pytest.skip("MIMO_E2E_REUSE: nobody watched the pods of this run")
+    return run
 
 
 def _drive(run: Run) -> None:
@@ -124,11 +147,11 @@ def test_each_stage_ran_on_its_own_kind_of_object(run: Run) -> None:
     assert run.objects["jobs"] >= set(JOB_STAGES)
 
 
-def test_pods_are_two_per_training_stage_and_a_head_with_three_groups_for_ray(run: Run) -> None:
+def test_pods_are_two_per_training_stage_and_a_head_with_three_groups_for_ray(watched: Run) -> None:
     for stage in TORCH_STAGES:
-        first = run.watch.attempts(stage)[1]
+        first = watched.watch.attempts(stage)[1]
         assert len({p.name for p in first}) == 2, stage
-    names = {p.name for pods in run.watch.attempts("morl").values() for p in pods}
+    names = {p.name for pods in watched.watch.attempts("morl").values() for p in pods}
     for group in ("head", "trainer", "rollout", "reward"):
         assert any(group in name for name in names), f"no pod of group {group} in {sorted(names)}"
 
@@ -138,17 +161,17 @@ def test_only_the_stages_that_lost_a_pod_have_a_second_attempt(run: Run) -> None
     assert attempts == {**dict.fromkeys(attempts, 1), "multimodal-pretraining": 2, "morl": 2}
 
 
-def test_the_operator_was_killed_and_no_finished_stage_ran_again(run: Run) -> None:
-    assert run.notes["killed_operators"]
-    before, after = run.notes["before_operator_kill"], run.pipeline()["status"]["stages"]
+def test_the_operator_was_killed_and_no_finished_stage_ran_again(watched: Run) -> None:
+    assert watched.notes["killed_operators"]
+    before, after = watched.notes["before_operator_kill"], watched.pipeline()["status"]["stages"]
     finished = {name: attempt for name, attempt in before.items() if attempt and name != "curate-rl"}
     assert finished
     assert {s["name"]: s["attempt"] for s in after if s["name"] in finished} == finished
 
 
-def test_no_two_attempts_of_a_stage_overlap(run: Run) -> None:
-    assert run.watch.num_polls > 20
-    assert run.watch.overlaps() == []
+def test_no_two_attempts_of_a_stage_overlap(watched: Run) -> None:
+    assert watched.watch.num_polls > 20
+    assert watched.watch.overlaps() == []
 
 
 def test_the_lost_worker_cost_only_the_steps_after_the_checkpoint(run: Run) -> None:
@@ -166,9 +189,82 @@ def test_digests_up_to_sft_equal_those_of_one_machine(run: Run) -> None:
     assert {n: remote[n] for n in COMPARED} == {n: local[n] for n in COMPARED}
 
 
-def test_lineage_is_complete(run: Run) -> None:
-    stages = {s["name"]: s for s in run.pipeline()["status"]["stages"]}
-    for stage in stages.values():
-        assert stage["outputUri"].startswith("s3://"), stage["name"]
-        assert stage["digest"].startswith("sha256:"), stage["name"]
-        assert stage["key"].startswith("sha256:"), stage["name"]
+def _run_id(run: Run) -> str:
+    return f"{NAMESPACE}/{PIPELINE}/{run.pipeline()['metadata']['uid'][:8]}"
+
+
+def _manifests(run: Run) -> dict[str, Manifest]:
+    """Of every stage, out of the store, each checked against the digest in the status."""
+    with open_release_store(run.cluster, NAMESPACE) as store:
+        found = {}
+        for stage in run.pipeline()["status"]["stages"]:
+            prefix = attempt_prefix(_run_id(run), stage["name"], stage["attempt"])
+            assert stage["outputUri"] == store.uri(prefix)
+            found[stage["name"]] = read_manifest(store, prefix, expected_digest=stage["digest"])
+    return found
+
+
+def test_every_manifest_names_its_inputs_by_digest(run: Run) -> None:
+    manifests, pipeline = _manifests(run), run.pipeline()
+    keys = {s["name"]: s["key"] for s in pipeline["status"]["stages"]}
+    made = {s["name"]: InputRef(uri=s["outputUri"], digest=s["digest"]) for s in pipeline["status"]["stages"]}
+    assert set(manifests) == {*JOB_STAGES, *TORCH_STAGES, "morl"}
+    for stage in pipeline["spec"]["stages"]:
+        manifest = manifests[stage["name"]]
+        assert manifest.inputs == {name: made[name] for name in stage.get("dependsOn", [])}, stage["name"]
+        assert (manifest.run_id, manifest.stage_key) == (_run_id(run), keys[stage["name"]])
+        assert manifest.config_digest.startswith("sha256:"), stage["name"]
+        assert manifest.code_digest == pipeline["status"]["runtime"]["codeDigest"]
+        assert manifest.files, stage["name"]
+
+
+def test_the_sft_and_the_rl_model_are_registered_with_their_digests(run: Run) -> None:
+    digests = {s["name"]: s["digest"] for s in run.pipeline()["status"]["stages"]}
+    uris = {s["name"]: s["outputUri"] for s in run.pipeline()["status"]["stages"]}
+    with open_tracking(run.cluster, NAMESPACE) as tracking:
+        aliases = tracking.aliases("mimo-vl-tiny")
+    assert set(aliases) == {"sft", "rl"}
+    for alias, stage in (("sft", "long-context-sft"), ("rl", "morl")):
+        tags = {t["key"]: t["value"] for t in aliases[alias]["tags"]}
+        assert tags["mimo.digest"] == digests[stage]
+        assert aliases[alias]["source"].startswith(uris[stage])
+
+
+def test_the_pipeline_is_one_tracked_run_with_a_child_per_attempt_that_reported(run: Run) -> None:
+    stages = {s["name"]: str(s["attempt"]) for s in run.pipeline()["status"]["stages"]}
+    with open_tracking(run.cluster, NAMESPACE) as tracking:
+        found = tracking.runs(_run_id(run))
+    [parent] = [r for r in found if not r.parent_id]
+    assert parent.status == "FINISHED"
+    assert parent.run_id in run.pipeline()["status"]["mlflow"]
+    children = [r for r in found if r.parent_id]
+    assert {r.parent_id for r in children} == {parent.run_id}
+    last = {r.tags["mimo.stage"]: r for r in children if r.tags["mimo.attempt"] == stages[r.tags["mimo.stage"]]}
+    assert {name: r.status for name, r in last.items()} == dict.fromkeys(stages, "FINISHED")
+
+
+def test_logs_of_the_nodes_are_in_the_store(run: Run) -> None:
+    with open_release_store(run.cluster, NAMESPACE) as store:
+        for stage, attempt, node in (("base", 1, 0), ("multimodal-pretraining", 2, 1), ("morl", 2, 0)):
+            text, _ = store.get_bytes(node_log_key(attempt_prefix(_run_id(run), stage, attempt), node))
+            assert text.strip(), f"{stage}: the log of node {node} is empty"
+
+
+def _mimo(run: Run, *arguments: str) -> str:
+    return run.cluster.run(sys.executable, "-m", "jobs.cli", *arguments, "--pipeline", PIPELINE, "-n", NAMESPACE)
+
+
+def test_mimo_status_shows_every_stage(run: Run) -> None:
+    found = json.loads(_mimo(run, "status", "--json"))
+    assert {s["name"]: s["state"] for s in found["status"]["stages"]} == dict.fromkeys(
+        (*JOB_STAGES, *TORCH_STAGES, "morl"), "Succeeded"
+    )
+    table = _mimo(run, "status")
+    assert f"{_run_id(run)}  Succeeded" in table
+    assert table.count("Succeeded") == len(found["status"]["stages"]) + 1
+    assert "MLflow: http" in table
+
+
+def test_mimo_logs_prints_what_the_pod_wrote(run: Run) -> None:
+    digest = next(s["digest"] for s in run.pipeline()["status"]["stages"] if s["name"] == "base")
+    assert f"digest={digest}" in _mimo(run, "logs", "base")

@@ -1,0 +1,71 @@
+"""What the tracking server of a release knows, asked by its REST interface: registered models and runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.e2e.kube import Cluster
+from tests.e2e.port_forward import forward
+from tests.e2e.release import RELEASE
+
+_TIMEOUT_S = 30.0
+_MAX_RESULTS = 500
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    run_id: str
+    parent_id: str
+    """Empty = a parent itself."""
+    status: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class TrackingServer:
+    url: str
+
+    def models(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._ask("registered-models/search").get("registered_models", [])
+        return found
+
+    def aliases(self, model: str) -> dict[str, dict[str, Any]]:
+        """Alias -> version of the model, with `source`, `run_id` and `tags`."""
+        [entry] = [m for m in self.models() if m["name"] == model]
+        names = [a["alias"] for a in entry.get("aliases", [])]
+        ask = "registered-models/alias?name={}&alias={}"
+        return {name: self._ask(ask.format(model, name))["model_version"] for name in names}
+
+    def runs(self, run_id: str) -> list[TrackedRun]:
+        """The parent and the children of one pipeline, any order."""
+        experiments = self._ask("experiments/search?max_results=100")["experiments"]
+        body = {
+            "experiment_ids": [e["experiment_id"] for e in experiments],
+            "filter": f"tags.`mimo.run_id` = '{run_id}'",
+            "max_results": _MAX_RESULTS,
+        }
+        return [_run(r) for r in self._ask("runs/search", body).get("runs", [])]
+
+    def _ask(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/api/2.0/mlflow/{path}", data=data)
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
+
+
+@contextlib.contextmanager
+def open_tracking(cluster: Cluster, namespace: str, release: str = RELEASE) -> Iterator[TrackingServer]:
+    with forward(cluster, namespace, f"svc/{release}-mlflow", 5000) as port:
+        yield TrackingServer(f"http://127.0.0.1:{port}")
+
+
+def _run(body: Mapping[str, Any]) -> TrackedRun:
+    tags = {t["key"]: t["value"] for t in body["data"].get("tags", [])}
+    return TrackedRun(body["info"]["run_id"], tags.get("mlflow.parentRunId", ""), body["info"]["status"], tags)
