@@ -15,6 +15,7 @@ def test_notes_give_the_next_commands() -> None:
         "kubectl --namespace mimo rollout status deployment/mimo-pipeline-operator",
         "helm test mimo-pipeline --namespace mimo",
         "kubectl --namespace mimo apply -f examples/tiny.yaml",
+        "mimo status --pipeline tiny --namespace mimo",
         "kubectl --namespace mimo port-forward service/mimo-pipeline-minio 9000",
         "kubectl --namespace mimo port-forward service/mimo-pipeline-mlflow 5000",
     ):
