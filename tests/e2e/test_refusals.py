@@ -1,0 +1,139 @@
+"""What happens to a mistake: a wrong key, a wrong digest, a damaged input and a typo stop at once and are named."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mimo_vl.schema.manifest import Manifest
+from mimo_vl.storage import ArtifactStore
+from mimo_vl.storage.artifacts import publish_directory
+from tests.e2e.kube import Cluster, CommandError
+from tests.e2e.pipelines import Pipelines
+from tests.e2e.port_forward import open_release_store
+from tests.e2e.release import CHART, delete_namespace, install, make_namespace
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+_NAMESPACE, _RELEASE = "mimo-refusals", "refusals"
+_STAGE_DEADLINE_S = 120.0
+_WRONG_DIGEST = "sha256:" + "0" * 64
+_CURATE = {"name": "curate", "inputs": ["base"], "job": {}}
+
+
+@pytest.fixture(scope="module")
+def pipelines(cluster: Cluster) -> Iterator[Pipelines]:
+    """A release that has only what refusals need: no tracking server."""
+    delete_namespace(cluster, _NAMESPACE)
+    make_namespace(cluster, _NAMESPACE)
+    install(cluster, _NAMESPACE, CHART / "values-devcluster.yaml", "--set", "mlflow.enabled=false", release=_RELEASE)
+    yield Pipelines(cluster, _NAMESPACE)
+    cluster.helm("uninstall", _RELEASE, "-n", _NAMESPACE, "--no-hooks")
+    delete_namespace(cluster, _NAMESPACE)
+
+
+@pytest.fixture(scope="module")
+def artifacts(pipelines: Pipelines, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """`other`: an artifact under a digest that is not its own; `damaged`: one with a byte changed after it was made."""
+    folder = tmp_path_factory.mktemp("base")
+    (folder / "tokenizer").mkdir()
+    (folder / "tokenizer" / "vocab.json").write_text('{"a": 0}')
+    with open_release_store(pipelines.cluster, _NAMESPACE, _RELEASE) as store:
+        _publish(store, "elsewhere/other", folder)
+        damaged = _publish(store, "elsewhere/damaged", folder)
+        store.put_bytes("elsewhere/damaged/output/tokenizer/vocab.json", b'{"a": 1}')
+        return {
+            "other": _input(store.uri("elsewhere/other"), _WRONG_DIGEST),
+            "damaged": _input(store.uri("elsewhere/damaged"), damaged.content_digest),
+        }
+
+
+def _publish(store: ArtifactStore, prefix: str, folder: Path) -> Manifest:
+    return publish_directory(
+        store, prefix, folder, stage="base", attempt=1, run_id="elsewhere/by/hand", stage_key=_WRONG_DIGEST
+    )
+
+
+def _input(uri: str, digest: str) -> dict[str, str]:
+    return {"name": "base", "uri": uri, "digest": digest}
+
+
+def test_a_wrong_config_key_is_named_in_the_status_and_nothing_starts(pipelines: Pipelines) -> None:
+    wrong = ["stages.projector-warmup.num_stpes=3"]
+    pipelines.create("wrong-key", profile="tiny", overrides=wrong, stages=[{"name": "base", "job": {}}])
+    pipelines.wait("Valid=False", lambda: pipelines.condition("wrong-key", "Valid").get("status") == "False", 30)
+    assert "stages.projector-warmup.num_stpes" in pipelines.condition("wrong-key", "Valid")["message"]
+    assert pipelines.get("wrong-key")["status"]["phase"] != "Running"
+    assert pipelines.leaves("wrong-key") == []
+    shown = _mimo(pipelines, "status", "--pipeline", "wrong-key")
+    assert "Valid=False" in shown
+    assert "num_stpes" in shown
+
+
+def test_a_corrected_key_makes_the_same_pipeline_valid(pipelines: Pipelines) -> None:
+    wrong = ["stages.projector-warmup.num_stpes=3"]
+    pipelines.create("corrected", profile="tiny", overrides=wrong, suspend=True, stages=[{"name": "base", "job": {}}])
+    pipelines.wait("Valid=False", lambda: pipelines.condition("corrected", "Valid").get("status") == "False", 30)
+    pipelines.patch("corrected", overrides=["stages.projector-warmup.num_steps=3"])
+    pipelines.wait("Valid=True", lambda: pipelines.condition("corrected", "Valid").get("status") == "True", 30)
+    assert pipelines.leaves("corrected") == []
+
+
+_WANTED = {
+    "other": ("has digest sha256:", f"wanted {_WRONG_DIGEST}"),
+    "damaged": ("elsewhere/damaged", "tokenizer/vocab.json"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(_WANTED))
+def test_a_wrong_input_stops_the_stage_at_once_with_exit_code_2_and_its_name(
+    pipelines: Pipelines, artifacts: dict[str, dict[str, str]], case: str
+) -> None:
+    pipelines.create(case, profile="tiny", inputs=[artifacts[case]], stages=[_CURATE])
+    stage = _ended(pipelines, case)
+    assert (stage["state"], stage["exitCode"], stage["attempt"]) == ("Failed", 2, 1)
+    for words in _WANTED[case]:
+        assert words in stage["message"]
+    assert len([leaf for leaf in pipelines.leaves(case) if leaf.startswith("Pod/")]) == 1
+    failed = pipelines.condition(case, "Failed")
+    assert failed["status"] == "True"
+    assert _WANTED[case][1] in failed["message"]
+
+
+def _ended(pipelines: Pipelines, name: str) -> dict[str, Any]:
+    over = ("Succeeded", "Failed", "Cancelled")
+    pipelines.wait(
+        f"{name} ends", lambda: pipelines.get(name).get("status", {}).get("phase") in over, _STAGE_DEADLINE_S
+    )
+    return pipelines.stage(name, "curate")
+
+
+def test_kubectl_refuses_a_typo(pipelines: Pipelines) -> None:
+    with pytest.raises(CommandError, match=r'unknown field "spec\.stages\[0\]\.dependOn"'):
+        pipelines.create("typo", profile="tiny", stages=[{"name": "base", "job": {}, "dependOn": []}])
+
+
+_TYPOS = {
+    "a key": (("--override", "stages.projector-warmup.num_stpes=3"), "stages.projector-warmup.num_stpes"),
+    "a stage": (("--stages", "bsae"), "bsae"),
+    "a profile": (("--profile", "tinny"), "tinny"),
+    "an input": (("--input", "base=s3://mimo/elsewhere"), "--input"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(_TYPOS))
+def test_submit_refuses_a_typo_and_creates_nothing(pipelines: Pipelines, case: str) -> None:
+    arguments, wanted = _TYPOS[case]
+    with pytest.raises(CommandError) as caught:
+        _mimo(pipelines, "submit", "--name", "typo", *arguments)
+    assert "exit 2" in str(caught.value)
+    assert wanted in str(caught.value).split("error: ", 1)[1]
+    assert pipelines.cluster.get("mp", "typo", _NAMESPACE) is None
+
+
+def _mimo(pipelines: Pipelines, *arguments: str) -> str:
+    return pipelines.cluster.run(sys.executable, "-m", "jobs.cli", *arguments, "-n", _NAMESPACE)
