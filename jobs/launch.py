@@ -59,14 +59,16 @@ def _launch(arguments: argparse.Namespace, stop: threading.Event) -> int:
     try:
         node = read_node(os.environ)
         env = StageEnvironment.from_environ(os.environ)
-        store, attempt, problem = _open_attempt(env)
+        root_uri, attempt = split_output_uri(env.output_uri, env.run_id, env.stage, env.attempt)
+        storage, problem = _storage(env)
+        store = store_for_uri(root_uri, storage)
         claim = make_claim(env.stage_key)
         if node.is_first:
             claim_attempt(store, attempt, claim)
     except MimoError as error:
         # Not our attempt, or no place to write to: the termination log alone.
         return _refuse(error)
-    with _shipped_log(store, attempt, node):
+    with _shipped_log(store_for_uri(root_uri, storage.impatient()), attempt, node):
         record = _failed(problem) if problem else _run(arguments, node, claim.owner, stop)
     record = record.model_copy(update={"finished_at": datetime.now(UTC).isoformat(timespec="seconds")})
     _write_termination_log(record)
@@ -118,15 +120,12 @@ def _shipped_log(store: ArtifactStore, attempt: str, node: Node) -> contextlib.A
     return ship_output(store, node_log_key(attempt, node.rank), os.environ)
 
 
-def _open_attempt(env: StageEnvironment) -> tuple[ArtifactStore, str, ConfigError | None]:
-    """The store, the attempt's prefix, and what is wrong with the configuration: the record of it can be left."""
-    root_uri, attempt = split_output_uri(env.output_uri, env.run_id, env.stage, env.attempt)
-    storage, problem = StorageConfig(), None
+def _storage(env: StageEnvironment) -> tuple[StorageConfig, ConfigError | None]:
+    """And what is wrong with the configuration: the record of it can be left."""
     try:
-        storage = load_config(env.config_path).storage
+        return load_config(env.config_path).storage, None
     except ConfigError as error:
-        problem = error
-    return store_for_uri(root_uri, storage), attempt, problem
+        return StorageConfig(), error
 
 
 def _run(arguments: argparse.Namespace, node: Node, owner: str, stop: threading.Event) -> ExitRecord:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from mimo_vl.config.pipeline import PipelineConfig
@@ -33,6 +34,8 @@ _MODEL_ALIASES = {StageName.LONG_CONTEXT_SFT: "sft", StageName.MORL: "rl"}
 _MODEL_DIR, _MODEL_CONFIG = "model", "config.json"
 # Progress is for people: once a second is enough, and cheap on any store.
 _PROGRESS_INTERVAL_S = 1.0
+# After a write that failed: a store that does not answer costs seconds each time.
+_LOST_PROGRESS_INTERVAL_S = 60.0
 
 
 @dataclass(kw_only=True)
@@ -85,6 +88,10 @@ class StageContext:
         """URI of this attempt's artifact."""
         return self.store.uri(self.attempt_prefix)
 
+    @cached_property
+    def _progress_store(self) -> ArtifactStore:
+        return self.files.impatient_store()
+
     def input_dir(self, name: str) -> Path:
         """Local folder with the files of an input, every digest verified.
 
@@ -115,13 +122,14 @@ class StageContext:
     def progress(self, step: int, total: int, unit: str = "steps", message: str = "", **metrics: float) -> None:
         """Tell people how far the stage is. At most once a second, the last step always; rank 0 only."""
         now_s = time.monotonic()
-        if not self.is_main or (now_s - self._last_progress_s < _PROGRESS_INTERVAL_S and step != total):
+        interval_s = _LOST_PROGRESS_INTERVAL_S if self._is_progress_lost else _PROGRESS_INTERVAL_S
+        if not self.is_main or (now_s - self._last_progress_s < interval_s and step != total):
             return
         self._last_progress_s = now_s
         finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
         record = Progress(step=step, total=total, unit=unit, message=message, metrics=finite)
         try:
-            write_progress(self.store, self.attempt_prefix, record)
+            write_progress(self._progress_store, self.attempt_prefix, record)
             self._is_progress_lost = False
         except (StorageError, OSError) as error:
             # Progress is not worth failing for; what the stage writes next will fail if the store stays down.

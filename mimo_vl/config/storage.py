@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from mimo_vl.config.fields import config, unhashed
+
+_MAX_OUTAGE_S = 600.0
+_IMPATIENT_S = 5.0
 
 
 @config
@@ -18,10 +22,20 @@ class StorageConfig:
     region: str = unhashed("us-east-1")
     secure: bool = unhashed(True)
     timeout_s: float = unhashed(60.0)
+    """Of one try of a request."""
+    outage_timeout_s: float = unhashed(120.0)
+    """A request is repeated for so long while an S3 server is down or overloaded; 0 = one try. At most 600: a server
+    refuses signatures that are older than 15 minutes."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.outage_timeout_s <= _MAX_OUTAGE_S:
+            raise ValueError(f"outage_timeout_s: got {self.outage_timeout_s}, wanted 0 to {_MAX_OUTAGE_S} seconds")
         if self.uri.startswith("s3://"):
             object.__setattr__(self, "kind", "s3")
+
+    def impatient(self) -> StorageConfig:
+        """For what is not worth waiting for, such as progress: one try, and a short one."""
+        return replace(self, timeout_s=min(self.timeout_s, _IMPATIENT_S), outage_timeout_s=0.0)
 
 
 @config

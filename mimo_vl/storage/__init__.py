@@ -3,6 +3,7 @@
 store.py          the ArtifactStore protocol, ObjectInfo, open_store and store_for_uri
 local.py          file://: a folder; atomic creates and compare-and-swap
 s3.py             s3://: the minio client; conditional writes through presigned PUTs
+outage.py         how requests to an S3 server survive its outage
 layout.py         every key and file name, built in one place
 digests.py        sha256 of files, with a cache per process
 artifacts.py      publish (manifest last) and materialise (verified local folder)

@@ -32,6 +32,10 @@ class AttemptFiles:
     def store(self) -> ArtifactStore:
         return store_for_uri(self.root_uri, self.storage)
 
+    def impatient_store(self) -> ArtifactStore:
+        """The same store, for what must not hold a stage up: a write fails soon if the store is away."""
+        return store_for_uri(self.root_uri, self.storage.impatient())
+
     def folder(self, *parts: str) -> Path:
         """Local folder `<attempt>/<parts>` of this node; it need not exist."""
         return (self.store().local_path(self.prefix) or self.scratch() / self.prefix).joinpath(*parts)

@@ -1,15 +1,16 @@
-"""How an S3 server serves as artifact store. The only user of minio.
+"""How an S3 server serves as artifact store. The only user of minio. Outages: outage.py.
 
 Creates and swaps are conditional PUTs (If-None-Match: *, If-Match: etag). The minio client cannot send these headers,
 so they go with a presigned URL: with signature version 4 only `host` is signed, and other headers may be added.
-A presigned URL is a credential and never appears in a message.
+A presigned URL is a credential and never appears in a message. A conditional PUT that is sent again, because the answer
+to it got lost, may meet its own first copy: then the stored bytes are ours, and it succeeded.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -20,15 +21,19 @@ import urllib3
 
 from mimo_vl.config.storage import StorageConfig
 from mimo_vl.errors import ArtifactNotFoundError, ConfigError, PreconditionFailedError, StorageError
+from mimo_vl.storage.outage import PatientPool, ServerAwayError, away_errors, error_code, patiently
 from mimo_vl.storage.store import ObjectInfo
 
 _MISSING_CODES = {"NoSuchKey", "NoSuchObject", "NotFound", "ResourceNotFound"}
+# A server that came back forgot the parts, or the answer to the request that joined them got lost.
+_UPLOAD_GONE = "NoSuchUpload"
 # 409 ConditionalRequestConflict: another conditional write of this key is under way.
-_PRECONDITION_STATUSES = {409, 412}
-_PRESIGNED_FOR = timedelta(minutes=5)
+_CONFLICT = 409
+_PRECONDITION_STATUSES = {_CONFLICT, 412}
+# Beyond the time for which a request is repeated.
+_PRESIGNED_FOR_S = 300.0
 # Objects above this size are uploaded in parts of this size.
 _PART_SIZE_BYTES = 64 << 20
-_NUM_RETRIES = 3
 
 
 def build_s3_store(uri: str, config: StorageConfig) -> S3Store:
@@ -39,9 +44,7 @@ def build_s3_store(uri: str, config: StorageConfig) -> S3Store:
     parts = urlsplit(uri)
     if not parts.netloc:
         raise ConfigError(f"storage.uri: got {uri!r}; wanted s3://bucket/prefix")
-    retries = urllib3.Retry(total=_NUM_RETRIES, backoff_factor=0.5, status_forcelist=(500, 502, 503, 504))
-    timeout = urllib3.Timeout(connect=min(config.timeout_s, 10.0), read=config.timeout_s)
-    http = urllib3.PoolManager(timeout=timeout, retries=retries, maxsize=8)
+    http = PatientPool(timeout_s=config.timeout_s, outage_timeout_s=config.outage_timeout_s)
     client = Minio(
         endpoint=config.endpoint or "s3.amazonaws.com",
         region=config.region,
@@ -55,7 +58,7 @@ def build_s3_store(uri: str, config: StorageConfig) -> S3Store:
 class S3Store:
     """`s3://bucket/prefix` store; etags are the server's."""
 
-    def __init__(self, client: Any, http: urllib3.PoolManager, bucket: str, prefix: str) -> None:
+    def __init__(self, client: Any, http: PatientPool, bucket: str, prefix: str) -> None:
         self._client = client
         self._http = http
         self._bucket = bucket
@@ -73,41 +76,87 @@ class S3Store:
             headers["If-None-Match"] = "*"
         elif if_match is not None:
             headers["If-Match"] = f'"{if_match}"'
-        with self._errors(key):
-            url = self._client.get_presigned_url("PUT", self._bucket, self._name(key), expires=_PRESIGNED_FOR)
-            # A conditional write that is sent twice because its answer got lost would meet its own first copy.
-            retries = urllib3.Retry(total=0) if len(headers) > 1 else None
-            response = self._http.request("PUT", url, body=data, headers=headers, retries=retries)
+        response, is_repeated = self._put(key, data, headers)
         if response.status in _PRECONDITION_STATUSES or (response.status == 404 and if_match is not None):
+            etag = self._etag_of(key, data) if is_repeated else None
+            if etag is not None:
+                return etag
             raise PreconditionFailedError(f"{self.uri(key)} was written by somebody else (HTTP {response.status})")
         if response.status != 200:
-            raise StorageError(f"PUT {self.uri(key)}: HTTP {response.status} {_error_code(response.data)}")
+            raise StorageError(f"PUT {self.uri(key)}: HTTP {response.status} {error_code(response.data)}")
         return _bare(response.headers.get("ETag", ""))
 
-    def get_bytes(self, key: str) -> tuple[bytes, str]:
+    def _put(self, key: str, data: bytes, headers: Mapping[str, str]) -> tuple[urllib3.BaseHTTPResponse, bool]:
+        """The answer, and whether an earlier try, which failed, may have written."""
+        num_tries = 0
+
+        def send() -> urllib3.BaseHTTPResponse:
+            nonlocal num_tries
+            num_tries += 1
+            response = self._http.try_once("PUT", url, body=data, headers=headers)
+            if response.status == _CONFLICT and num_tries > 1:
+                # The write under way may be our own first copy.
+                raise ServerAwayError(f"HTTP {_CONFLICT}")
+            return response
+
+        expires = timedelta(seconds=self._http.outage_timeout_s + _PRESIGNED_FOR_S)
         with self._errors(key):
-            response = self._client.get_object(self._bucket, self._name(key))
-            try:
-                return response.read(), _bare(response.headers.get("ETag", ""))
-            finally:
-                response.close()
-                response.release_conn()
+            url = self._client.get_presigned_url("PUT", self._bucket, self._name(key), expires=expires)
+            response = patiently(send, self._http.outage_timeout_s)
+        return response, num_tries > 1
+
+    def _etag_of(self, key: str, data: bytes) -> str | None:
+        """Etag of the key if it holds exactly these bytes."""
+        try:
+            stored, etag = self.get_bytes(key)
+        except ArtifactNotFoundError:
+            return None
+        return etag if stored == data else None
+
+    def get_bytes(self, key: str) -> tuple[bytes, str]:
+        def read() -> tuple[bytes, str]:
+            with away_errors():
+                response = self._client.get_object(self._bucket, self._name(key))
+                try:
+                    return response.read(), _bare(response.headers.get("ETag", ""))
+                finally:
+                    response.close()
+                    response.release_conn()
+
+        with self._errors(key):
+            return patiently(read, self._http.outage_timeout_s)
 
     def put_file(self, key: str, path: Path) -> None:
+        from minio.error import S3Error
+
+        def upload() -> None:
+            try:
+                self._client.fput_object(self._bucket, self._name(key), str(path), part_size=_PART_SIZE_BYTES)
+            except S3Error as error:
+                if error.code == _UPLOAD_GONE:
+                    raise ServerAwayError(_UPLOAD_GONE) from None
+                raise
+
         with self._errors(key):
-            self._client.fput_object(self._bucket, self._name(key), str(path), part_size=_PART_SIZE_BYTES)
+            patiently(upload, self._http.outage_timeout_s)
 
     def get_file(self, key: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
         os.close(handle)
-        temporary = Path(name)
+        temporary, part = Path(name), Path(f"{name}.part")
+
+        def download() -> None:
+            with away_errors():
+                self._client.fget_object(self._bucket, self._name(key), str(temporary), tmp_file_path=str(part))
+
         try:
             with self._errors(key):
-                self._client.fget_object(self._bucket, self._name(key), str(temporary))
+                patiently(download, self._http.outage_timeout_s)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
 
     def exists(self, key: str) -> bool:
         try:
@@ -145,17 +194,18 @@ class S3Store:
             if error.code in _MISSING_CODES:
                 raise ArtifactNotFoundError(f"no object {self.uri(key)}") from error
             raise StorageError(f"{self.uri(key)}: the server answered {error.code}: {error.message}") from error
+        except ServerAwayError as error:
+            waited = f" for {self._http.outage_timeout_s:g} s" if self._http.outage_timeout_s else ""
+            raise StorageError(
+                f"{self.uri(key)}: the server cannot be reached, or cannot serve{waited} ({error}); check the server "
+                "and storage.endpoint, or raise storage.outage_timeout_s"
+            ) from None
         except (MinioException, urllib3.exceptions.HTTPError) as error:
             raise StorageError(
-                f"{self.uri(key)}: the server cannot be reached ({type(error).__name__}); check storage.endpoint"
+                f"{self.uri(key)}: the server cannot be used ({type(error).__name__}); check storage.endpoint, "
+                "storage.secure and its certificate"
             ) from None
 
 
 def _bare(etag: str) -> str:
     return etag.strip('"')
-
-
-def _error_code(body: bytes) -> str:
-    """<Code> of an S3 error document."""
-    text = body.decode(errors="replace")
-    return text.partition("<Code>")[2].partition("</Code>")[0] if "<Code>" in text else ""

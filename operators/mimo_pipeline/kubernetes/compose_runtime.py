@@ -25,6 +25,8 @@ from operators.mimo_pipeline.naming import config_map_name
 
 # Of one request of the operator; processes use the configuration's own.
 _STORE_TIMEOUT_S = 10.0
+# A pipeline that waits for its store is looked at again later.
+_STORE_OUTAGE_S = 3.0
 # Hydra keeps what it composes in a global.
 _HYDRA = threading.Lock()
 
@@ -92,7 +94,7 @@ def tracking_uri(spec: MimoPipelineSpec, settings: ClusterSettings) -> str:
 
 
 def storage_config(store: StoreSettings) -> StorageConfig:
-    return StorageConfig(**_storage_section(store), timeout_s=_STORE_TIMEOUT_S)
+    return StorageConfig(**_storage_section(store), timeout_s=_STORE_TIMEOUT_S, outage_timeout_s=_STORE_OUTAGE_S)
 
 
 def _storage_section(store: StoreSettings) -> dict[str, Any]:

@@ -83,7 +83,9 @@ def test_a_store_that_stays_down_is_retryable_and_tells_no_credential(
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    config = StorageConfig(kind="s3", endpoint=f"127.0.0.1:{free_port()}", secure=False, timeout_s=1.0)
+    config = StorageConfig(
+        kind="s3", endpoint=f"127.0.0.1:{free_port()}", secure=False, timeout_s=1.0, outage_timeout_s=0.5
+    )
     store = store_for_uri("s3://artifacts/x", config)
     for call in (lambda: store.put_bytes("k", b"x", if_none_match=True), lambda: store.get_bytes("k")):
         with pytest.raises(StorageError, match="cannot be reached") as caught:

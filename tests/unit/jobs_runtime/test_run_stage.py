@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,10 +16,11 @@ from jobs.failures import read_failure
 from jobs.runtime import run_stage
 from jobs.stage_context import StageContext
 from mimo_vl.config.compose import compose, dump_config
-from mimo_vl.errors import InputError, InterruptedAfterSaveError
+from mimo_vl.errors import InputError, InterruptedAfterSaveError, StorageError
 from mimo_vl.schema.environment import StageEnvironment
 from mimo_vl.schema.manifest import InputRef, Revocation
 from mimo_vl.storage.artifacts import publish_directory, read_manifest
+from mimo_vl.storage.attempt_files import AttemptFiles
 from mimo_vl.storage.attempts import read_claim, read_progress, revoke_attempt
 from mimo_vl.storage.checkpoints import newest_complete
 from mimo_vl.storage.keys import find_by_key
@@ -209,6 +212,36 @@ def test_progress_is_written_at_once_then_rarely_and_at_the_end(environ: dict[st
     last = read_progress(store, ATTEMPT)
     assert last is not None
     assert last.metrics == {}
+
+
+def test_progress_does_not_wait_for_a_store_that_is_away(
+    environ: dict[str, str], store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries_s: list[float] = []
+    clock_s = itertools.count(0.0, 2.0)
+    now_s = [0.0]
+
+    class Away(LocalStore):
+        def put_bytes(self, key: str, data: bytes, **_: object) -> str:
+            tries_s.append(now_s[0])
+            raise StorageError("away")
+
+    def tick() -> float:
+        now_s[0] = next(clock_s)
+        return now_s[0]
+
+    monkeypatch.setattr(AttemptFiles, "impatient_store", lambda files: Away(Path("/nowhere")))
+    monkeypatch.setattr("jobs.stage_context.time", SimpleNamespace(monotonic=tick))
+
+    def main(ctx: StageContext) -> Mapping[str, float]:
+        for step in range(1, 51):
+            ctx.progress(step, 50)
+        return {}
+
+    assert run_stage(main, environ) == 0
+    # A call every 2 s: after the first failure only once a minute, and the last step.
+    assert tries_s == [0.0, 60.0, 98.0]
+    assert read_progress(store, ATTEMPT) is None
 
 
 def test_the_next_attempt_finds_the_checkpoint_of_the_one_before(environ: dict[str, str], store: LocalStore) -> None:
