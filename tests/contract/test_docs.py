@@ -38,3 +38,12 @@ def test_every_make_target_has_a_help_line() -> None:
     assert phony is not None
     documented = set(re.findall(r"^([a-z0-9-]+):.*?## ", makefile, re.M))
     assert set(phony.group(1).split()) == documented
+
+
+def test_every_test_that_the_reliability_page_names_exists() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", page))
+    files = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
+    written = {name for text in files for name in re.findall(r"def (test_\w+)\(", text)}
+    assert len(named) > 20
+    assert named - written == set()
