@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from jobs.cluster_check import CheckRequest, fit_problems
+from jobs.cluster_check import render as render_children
 from operators.mimo_pipeline.api import PodSettings
 from operators.mimo_pipeline.builders.pod_settings import PodKind, check_settings
 from operators.mimo_pipeline.chart_images import chart_images
@@ -33,6 +36,18 @@ def test_the_operator_accepts_the_settings_of_a_profile(profile: str) -> None:
         check_settings(getattr(settings.pods, field), f"pods.{field}")
     accounts = {m["metadata"]["name"] for m in of_kind(render(profile), "ServiceAccount")}
     assert set(settings.service_accounts.model_dump().values()) <= accounts
+
+
+# (profile of the chart, profile of the pipeline that it is made for)
+_MADE_FOR = (("tiny", "tiny"), ("devcluster", "tiny"), ("production-7b", "mimo_vl_7b"), ("rdma-ipclock", "mimo_vl_7b"))
+
+
+@pytest.mark.parametrize(("profile", "pipeline"), _MADE_FOR)
+def test_pods_of_a_profile_have_a_gpu_and_memory_for_every_rank(profile: str, pipeline: str, tmp_path: Path) -> None:
+    path = tmp_path / "operator.yaml"
+    path.write_text(operator_settings(render(profile)))
+    request = CheckRequest(profile=pipeline, settings_path=path)
+    assert fit_problems(render_children(request), request.gpu_memory_gib) == []
 
 
 def test_store_and_tracking_are_the_services_of_the_release() -> None:
