@@ -1,0 +1,142 @@
+"""Does the API server accept all that the chart and the operator render, in a namespace that enforces `restricted`?
+
+Server-side dry runs: nothing stays. Pod Security looks at pods only, so pod templates are sent as pods of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e.kube import Cluster, CommandError
+from tests.e2e.release import CHART
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+# Its own for each run: a deleted one takes a while to go.
+_NAMESPACE = f"mimo-rendering-{uuid.uuid4().hex[:6]}"
+_SECURITY = "pod-security.kubernetes.io"
+_RELEASE = "mimo-pipeline"
+_CLUSTER_WIDE = frozenset({"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding", "Namespace"})
+_KNOWN = ("kubeflow.org/v1/PyTorchJob", "ray.io/v1/RayJob")
+_Object = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def server(cluster: Cluster) -> Iterator[Cluster]:
+    labels = {f"{_SECURITY}/{mode}": "restricted" for mode in ("enforce", "warn")}
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE, "labels": labels}})
+    yield cluster
+    cluster.kubectl("delete", "namespace", _NAMESPACE, "--wait=false")
+
+
+def _chart(server: Cluster, *profiles: str) -> list[_Object]:
+    values = [part for profile in profiles for part in ("-f", str(CHART / f"values-{profile}.yaml"))]
+    known = [part for version in _KNOWN for part in ("--api-versions", version)]
+    text = server.helm("template", _RELEASE, str(CHART), "-n", _NAMESPACE, *values, *known)
+    return [body for body in yaml.safe_load_all(text) if body]
+
+
+def _children(server: Cluster, profile: str, folder: Path, chart_profiles: Sequence[str]) -> list[_Object]:
+    """What `mimo check` writes, for the cluster of a chart profile or, without one, for its example cluster."""
+    arguments: list[str] = []
+    if chart_profiles:
+        settings = [b for b in _chart(server, *chart_profiles) if "operator.yaml" in (b.get("data") or {})]
+        [body] = settings
+        (folder / "operator.yaml").write_text(body["data"]["operator.yaml"])
+        arguments = ["--settings", str(folder / "operator.yaml")]
+    out = folder / "objects"
+    server.run(sys.executable, "-m", "jobs.cli", "check", "--profile", profile, "--output-dir", str(out), *arguments)
+    return [yaml.safe_load(path.read_text()) for path in sorted(out.iterdir())]
+
+
+def _pods(bodies: Sequence[_Object]) -> list[_Object]:
+    """Every pod template, at any depth, as a pod."""
+    found: list[_Object] = []
+    for body in bodies:
+        templates = [body] if body["kind"] == "Pod" else _templates(body)
+        for number, template in enumerate(templates):
+            name = f"{body['metadata']['name'][:50]}-{body['kind'].lower()[:8]}-{number}"
+            metadata = {"name": name, "labels": template.get("metadata", {}).get("labels", {})}
+            found.append({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
+    return found
+
+
+def _templates(value: Any) -> Iterator[_Object]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key.lower().endswith("template") and isinstance(inner, dict) and "containers" in inner.get("spec", {}):
+                yield inner
+            else:
+                yield from _templates(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _templates(inner)
+
+
+def _dry_run(server: Cluster, bodies: Sequence[_Object]) -> list[str]:
+    """Lines of kubectl. Raises CommandError for what is refused, and for any warning."""
+    for body in bodies:
+        if body["kind"] not in _CLUSTER_WIDE:
+            body["metadata"]["namespace"] = _NAMESPACE
+    text = "\n---\n".join(json.dumps(body) for body in bodies)
+    options = ("--server-side", "--dry-run=server", "--force-conflicts", "--warnings-as-errors", "--validate=strict")
+    return server.kubectl("apply", *options, "-f", "-", stdin=text).splitlines()
+
+
+def _dry_run_pods(server: Cluster, bodies: Sequence[_Object]) -> list[str]:
+    """Admission of pods wants their ServiceAccounts to exist."""
+    pods = _pods(bodies)
+    names = {pod["spec"].get("serviceAccountName", "default") for pod in pods}
+    accounts = [{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}} for name in sorted(names)]
+    server.apply(*accounts, namespace=_NAMESPACE)
+    return _dry_run(server, pods)
+
+
+_CHART_PROFILES = ("tiny", "devcluster", "production-7b")
+
+
+@pytest.mark.parametrize("profile", _CHART_PROFILES)
+def test_every_object_of_the_chart_is_accepted_without_warnings(server: Cluster, profile: str) -> None:
+    bodies = _chart(server, profile)
+    assert {"Deployment", "Job", "CustomResourceDefinition", "NetworkPolicy", "Role"} <= {b["kind"] for b in bodies}
+    assert len(_dry_run(server, bodies)) == len(bodies)
+    # Two hooks and two tests beside the Deployments.
+    assert len(_dry_run_pods(server, bodies)) >= 4
+
+
+# (profile of the pipeline, values of the chart whose operator renders; none = the example cluster)
+_RENDERED = {
+    "tiny": ("tiny", ()),
+    "tiny on the development cluster": ("tiny", ("devcluster",)),
+    "7b": ("mimo_vl_7b", ()),
+    "7b on the production profile": ("mimo_vl_7b", ("production-7b",)),
+}
+
+
+@pytest.mark.parametrize("case", list(_RENDERED))
+def test_every_child_of_a_pipeline_is_accepted_without_warnings(server: Cluster, case: str, tmp_path: Path) -> None:
+    profile, chart_profiles = _RENDERED[case]
+    bodies = _children(server, profile, tmp_path, chart_profiles)
+    kinds = [b["kind"] for b in bodies]
+    assert (kinds.count("PyTorchJob"), kinds.count("RayJob"), kinds.count("ConfigMap")) == (6, 1, 1)
+    assert len(_dry_run(server, bodies)) == len(bodies)
+    # Of a PyTorchJob at least its master, of the RayJob the head, three groups and the submitter, of a Job one.
+    assert len(_dry_run_pods(server, bodies)) >= 6 + 5 + kinds.count("Job")
+
+
+def test_locked_memory_is_refused_in_a_restricted_namespace(server: Cluster, tmp_path: Path) -> None:
+    """So the acceptance of the others means something, and the overlay is right to ask for a privileged namespace."""
+    bodies = _children(server, "mimo_vl_7b", tmp_path, ("production-7b", "rdma-ipclock"))
+    gpu_jobs = [b for b in bodies if b["kind"] == "PyTorchJob"]
+    refuse = partial(_dry_run_pods, server, gpu_jobs)
+    with pytest.raises(CommandError, match=r"violates PodSecurity.*restricted"):
+        refuse()
