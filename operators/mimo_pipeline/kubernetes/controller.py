@@ -6,6 +6,7 @@ It remembers only what is cheap to lose: open stores, records of ended attempts,
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -69,7 +70,9 @@ class Controller:
     instance: str = "mimo-operator"
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     history: PodHistory = field(default_factory=PodHistory)
-    on_status_written: Callable[[str, str], None] | None = None
+    clock: Callable[[], float] = time.monotonic
+    on_status_written: Callable[[str, str, float], None] | None = None
+    """Told namespace, name, and by `clock` when the write began."""
     on_phase: Callable[[str, str, str | None], None] | None = None
     """Told the phase after each round; None when the pipeline is gone."""
 
@@ -159,9 +162,10 @@ class Controller:
     ) -> None:
         full = with_notes(status, notes, pipeline.full_status, pipeline.generation, now)
         if full != pipeline.full_status:
+            began_s = self.clock()
             write_status(self.api, pipeline, full)
             if self.on_status_written is not None:
-                self.on_status_written(pipeline.namespace, pipeline.name)
+                self.on_status_written(pipeline.namespace, pipeline.name, began_s)
 
     def _refuse(self, pipeline: StoredPipeline, error: ValidationError) -> None:
         """The CRD and the types disagree about the spec: say so where the user looks."""

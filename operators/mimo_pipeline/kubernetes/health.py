@@ -22,13 +22,18 @@ class Health:
     worker_beats_s: Mapping[int, float] = field(default_factory=dict)
     last_event_s: float = float("-inf")
     _awaited_s: dict[tuple[str, str], float] = field(default_factory=dict)
+    _seen_s: dict[tuple[str, str], float] = field(default_factory=dict)
 
-    def status_written(self, namespace: str, name: str) -> None:
-        """From now on an event of this pipeline is due."""
-        self._awaited_s.setdefault((namespace, name), self.clock())
+    def status_written(self, namespace: str, name: str, began_s: float) -> None:
+        """An event of this pipeline is due, unless it came before the answer to the write that began then."""
+        key = (namespace, name)
+        self._awaited_s.setdefault(key, self.clock())
+        # Called from a worker's thread: an event from here on finds the key above.
+        if self._seen_s.get(key, float("-inf")) >= began_s:
+            self._awaited_s.pop(key, None)
 
     def event_seen(self, namespace: str, name: str) -> None:
-        self.last_event_s = self.clock()
+        self.last_event_s = self._seen_s[namespace, name] = self.clock()
         self._awaited_s.pop((namespace, name), None)
 
     def watch_restarted(self) -> None:

@@ -25,18 +25,40 @@ def test_a_quiet_cluster_is_healthy() -> None:
 
 def test_a_status_write_that_never_comes_back_means_that_the_watch_is_dead() -> None:
     health, clock = _health()
-    health.status_written("team", "demo")
+    health.status_written("team", "demo", clock.now_s)
     clock.now_s += 179
     assert health.problems() == []
     clock.now_s += 2
     assert health.problems() == ["watch: no event of team/demo for 180 s after its status was written"]
 
 
+def test_an_event_that_comes_before_the_answer_of_the_write_is_the_one_that_is_due() -> None:
+    health, clock = _health()
+    health.event_seen("team", "demo")
+    began_s = clock.now_s = 2000.0
+    health.event_seen("team", "other")
+    clock.now_s = 2000.1
+    health.event_seen("team", "demo")
+    health.status_written("team", "demo", began_s)
+    clock.now_s = 3000.0
+    assert health.problems() == []
+
+
+def test_an_event_of_before_the_write_settles_nothing() -> None:
+    health, clock = _health()
+    health.event_seen("team", "demo")
+    clock.now_s += 1
+    health.status_written("team", "demo", clock.now_s)
+    clock.now_s += 181
+    assert len(health.problems()) == 1
+
+
 def test_its_event_or_a_new_watch_settles_it() -> None:
     health, clock = _health()
-    health.status_written("team", "demo")
+    health.status_written("team", "demo", clock.now_s)
+    clock.now_s += 1
     health.event_seen("team", "demo")
-    health.status_written("team", "other")
+    health.status_written("team", "other", clock.now_s)
     health.watch_restarted()
     clock.now_s += 500
     assert health.problems() == []
