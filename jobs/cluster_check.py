@@ -147,4 +147,5 @@ def _facts(submission: Submission, spec: MimoPipelineSpec, settings: ClusterSett
         tracking_uri=spec.tracking.uri if spec.tracking else settings.tracking_uri,
         settings=settings,
         queue_name=spec.queue_name,
+        inputs=spec.inputs,
     )

@@ -19,6 +19,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -29,12 +30,12 @@ from jobs.failures import Failure, describe_failure, write_failure
 from jobs.stage_context import StageContext
 from mimo_vl.config.compose import load_config
 from mimo_vl.config.pipeline import PipelineConfig, stage_config_digest
-from mimo_vl.errors import EXIT_DONE, EXIT_RESUME
+from mimo_vl.errors import EXIT_DONE, EXIT_RESUME, ConfigError
 from mimo_vl.observability.logging import configure_logging
-from mimo_vl.schema.environment import StageEnvironment
+from mimo_vl.schema.environment import StageEnvironment, credential_variables
 from mimo_vl.schema.manifest import Claim
-from mimo_vl.storage import ArtifactStore, store_for_uri
-from mimo_vl.storage.attempt_files import AttemptFiles
+from mimo_vl.storage import ArtifactStore, Credentials, store_for_uri
+from mimo_vl.storage.attempt_files import AttemptFiles, InputAccess
 from mimo_vl.storage.attempts import claim_attempt, require_claim
 from mimo_vl.storage.checkpoints import complete_steps
 from mimo_vl.storage.layout import CHECKPOINTS_DIR, JOURNAL_DIR, OUTPUT_DIR, run_prefix, split_output_uri, step_dir
@@ -121,7 +122,13 @@ def build_context(environ: Mapping[str, str], stop: threading.Event) -> StageCon
     rank = int(environ.get("RANK", "0"))
     if rank == 0:
         _own_attempt(store, attempt, env, environ.get("MIMO_CLAIM_OWNER", ""))
-    files = AttemptFiles(root_uri=root_uri, prefix=attempt, storage=config.storage, scratch=_scratch_finder(environ))
+    files = AttemptFiles(
+        root_uri=root_uri,
+        prefix=attempt,
+        storage=config.storage,
+        scratch=_scratch_finder(environ),
+        inputs_elsewhere=_inputs_elsewhere(env, config, environ),
+    )
     out_dir, checkpoint_dir = files.folder(OUTPUT_DIR), files.folder(CHECKPOINTS_DIR)
     out_dir.mkdir(parents=True, exist_ok=True)
     checkpoint_dir.mkdir(parents=True, exist_ok=True)
@@ -166,6 +173,36 @@ def _scratch_finder(environ: Mapping[str, str]) -> Callable[[], Path]:
 
 def _scratch_folder(given: str) -> Path:
     return Path(given or Path(tempfile.gettempdir()) / "mimo-scratch")
+
+
+def input_credentials(name: str) -> Credentials | None:
+    """Of an input's own store, on the node on which it is called; None = it has none of its own."""
+    return _input_credentials(name, os.environ)
+
+
+def _inputs_elsewhere(
+    env: StageEnvironment, config: PipelineConfig, environ: Mapping[str, str]
+) -> dict[str, InputAccess]:
+    """By URI, as AttemptFiles wants it."""
+    found = {}
+    for name, store in env.input_stores.items():
+        # Sent to another node, `input_credentials` reads the environment there.
+        own = partial(_input_credentials, name, environ)
+        credentials = partial(input_credentials, name) if environ is os.environ else own
+        storage = replace(
+            config.storage, kind="s3", uri="", endpoint=store.endpoint, region=store.region, secure=store.secure
+        )
+        found[env.inputs[name].uri] = InputAccess(storage=storage, credentials=credentials)
+    return found
+
+
+def _input_credentials(name: str, environ: Mapping[str, str]) -> Credentials | None:
+    access, secret = credential_variables(name)
+    if not environ.get(access) and not environ.get(secret):
+        return None
+    if not (environ.get(access) and environ.get(secret)):
+        raise ConfigError(f"{access} and {secret}: only one is set; wanted both, from the Secret of input {name}")
+    return Credentials(access_key=environ[access], secret_key=environ[secret])
 
 
 def make_claim(stage_key: str) -> Claim:

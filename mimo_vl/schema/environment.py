@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, ValidationError
 
@@ -35,6 +36,20 @@ VARIABLES: Mapping[str, str] = {
 _OPTIONAL = {"stage_key", "code_digest", "resume_from_uri", "tracking_uri", "inputs"}
 
 
+def credential_variables(name: str) -> tuple[str, str]:
+    """Variables with access key and secret key for the store of an input, where it has keys of its own."""
+    prefix = f"MIMO_INPUT_{name.upper().replace('-', '_')}"
+    return f"{prefix}_ACCESS_KEY_ID", f"{prefix}_SECRET_ACCESS_KEY"
+
+
+class InputStore(Record):
+    """The S3 server of an input that lies elsewhere than the pipeline's artifacts."""
+
+    endpoint: str
+    region: str
+    secure: bool
+
+
 class StageEnvironment(Record):
     namespace: str
     pipeline: str
@@ -46,6 +61,8 @@ class StageEnvironment(Record):
     config_path: Path
     # Name of the stage that made it (or of a spec.input) -> artifact.
     inputs: dict[str, InputRef] = Field(default_factory=dict)
+    # Of those inputs that lie in another store; in MIMO_INPUTS their key `store`.
+    input_stores: dict[str, InputStore] = Field(default_factory=dict)
     # URI prefix of this attempt: <store>/runs/<run_id>/<stage>/attempt-<n>
     output_uri: str
     stage_key: str = ""
@@ -63,9 +80,9 @@ class StageEnvironment(Record):
             raise ConfigError(f"environment: {', '.join(missing)} not set; the controller sets them for every stage")
         values: dict[str, object] = {f: environ[name] for f, name in VARIABLES.items() if environ.get(name)}
         try:
-            values["inputs"] = json.loads(environ.get(VARIABLES["inputs"]) or "{}")
+            values |= _split_inputs(json.loads(environ.get(VARIABLES["inputs"]) or "{}"))
         except json.JSONDecodeError as error:
-            raise ConfigError(f"MIMO_INPUTS: {error}; wanted JSON: name -> {{uri, digest}}") from error
+            raise ConfigError(f"MIMO_INPUTS: {error}; wanted JSON: name -> {{uri, digest, store}}") from error
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -74,12 +91,23 @@ class StageEnvironment(Record):
     def to_environ(self) -> dict[str, str]:
         """The variables to set; `from_environ(to_environ())` gives the same record."""
         values = self.model_dump(mode="json")
-        inputs = canonical_json(values.pop("inputs")).decode()
+        stores = values.pop("input_stores")
+        described = {n: ref | ({"store": stores[n]} if n in stores else {}) for n, ref in values.pop("inputs").items()}
+        inputs = canonical_json(described).decode()
         return {VARIABLES[name]: str(value) for name, value in values.items()} | {VARIABLES["inputs"]: inputs}
+
+
+def _split_inputs(described: Any) -> dict[str, object]:
+    """Anything but a map of maps is left to validation."""
+    if not isinstance(described, dict) or not all(isinstance(value, dict) for value in described.values()):
+        return {"inputs": described}
+    inputs = {name: {k: v for k, v in value.items() if k != "store"} for name, value in described.items()}
+    return {"inputs": inputs, "input_stores": {n: v["store"] for n, v in described.items() if "store" in v}}
 
 
 def _describe(error: Mapping[str, object]) -> str:
     location = error["loc"]
     assert isinstance(location, tuple)
     name, *rest = location
-    return f"{'.'.join([VARIABLES[str(name)], *map(str, rest)])}: got {error.get('input')!r}; {error['msg']}"
+    variable = VARIABLES["inputs" if name == "input_stores" else str(name)]
+    return f"{'.'.join([variable, *map(str, rest)])}: got {error.get('input')!r}; {error['msg']}"

@@ -15,6 +15,6 @@ pointer.py        which attempt's output is the stage's output, moved by If-Matc
 keys.py           stage key -> earlier output, for reuse
 """
 
-from mimo_vl.storage.store import ArtifactStore, ObjectInfo, open_store, store_for_uri
+from mimo_vl.storage.store import ArtifactStore, Credentials, ObjectInfo, open_store, store_for_uri
 
-__all__ = ["ArtifactStore", "ObjectInfo", "open_store", "store_for_uri"]
+__all__ = ["ArtifactStore", "Credentials", "ObjectInfo", "open_store", "store_for_uri"]

@@ -22,7 +22,7 @@ import urllib3
 from mimo_vl.config.storage import StorageConfig
 from mimo_vl.errors import ArtifactNotFoundError, ConfigError, PreconditionFailedError, StorageError
 from mimo_vl.storage.outage import PatientPool, ServerAwayError, away_errors, error_code, patiently
-from mimo_vl.storage.store import ObjectInfo
+from mimo_vl.storage.store import Credentials, ObjectInfo
 
 _MISSING_CODES = {"NoSuchKey", "NoSuchObject", "NotFound", "ResourceNotFound"}
 # A server that came back forgot the parts, or the answer to the request that joined them got lost.
@@ -36,21 +36,22 @@ _PRESIGNED_FOR_S = 300.0
 _PART_SIZE_BYTES = 64 << 20
 
 
-def build_s3_store(uri: str, config: StorageConfig) -> S3Store:
-    """Credentials come from AWS_* or MINIO_* variables, which the minio client reads itself."""
+def build_s3_store(uri: str, config: StorageConfig, credentials: Credentials | None = None) -> S3Store:
+    """Credentials that are not given come from AWS_* or MINIO_* variables, which the minio client reads itself."""
     from minio import Minio
-    from minio.credentials import ChainedProvider, EnvAWSProvider, EnvMinioProvider
+    from minio.credentials import ChainedProvider, EnvAWSProvider, EnvMinioProvider, StaticProvider
 
     parts = urlsplit(uri)
     if not parts.netloc:
         raise ConfigError(f"storage.uri: got {uri!r}; wanted s3://bucket/prefix")
     http = PatientPool(timeout_s=config.timeout_s, outage_timeout_s=config.outage_timeout_s)
+    given = StaticProvider(credentials.access_key, credentials.secret_key) if credentials else None
     client = Minio(
         endpoint=config.endpoint or "s3.amazonaws.com",
         region=config.region,
         secure=config.secure,
         http_client=http,
-        credentials=ChainedProvider([EnvAWSProvider(), EnvMinioProvider()]),
+        credentials=given or ChainedProvider([EnvAWSProvider(), EnvMinioProvider()]),
     )
     return S3Store(client, http, parts.netloc, parts.path.strip("/"))
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 from urllib.parse import unquote, urlsplit
 
 from mimo_vl.config.storage import StorageConfig
 from mimo_vl.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """Of one S3 store. Its text holds no secret."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
 
 
 class ObjectInfo(NamedTuple):
@@ -78,8 +87,15 @@ def open_store(config: StorageConfig, *, default_root: Path | None = None) -> Ar
     return store_for_uri(default_root.resolve().as_uri())
 
 
-def store_for_uri(uri: str, config: StorageConfig | None = None) -> ArtifactStore:
-    """A store whose root is `uri`. `config` gives the endpoint, region and time limit of an S3 server."""
+def store_for_uri(
+    uri: str, config: StorageConfig | None = None, credentials: Credentials | None = None
+) -> ArtifactStore:
+    """A store whose root is `uri`.
+
+    Args:
+        config: endpoint, region and time limits of an S3 server.
+        credentials: for it; None = those of AWS_* or MINIO_* variables.
+    """
     parts = urlsplit(uri)
     if parts.scheme == "file":
         from mimo_vl.storage.local import LocalStore
@@ -90,5 +106,5 @@ def store_for_uri(uri: str, config: StorageConfig | None = None) -> ArtifactStor
     if parts.scheme == "s3":
         from mimo_vl.storage.s3 import build_s3_store
 
-        return build_s3_store(uri, config or StorageConfig(kind="s3"))
+        return build_s3_store(uri, config or StorageConfig(kind="s3"), credentials)
     raise ConfigError(f"store URI {uri!r} has scheme {parts.scheme!r}; wanted file:// or s3://")

@@ -104,12 +104,22 @@ class StageSpec(ApiModel):
 
 
 class InputSpec(ApiModel):
-    """An artifact made elsewhere. `secretRef` names the Secret with the store's credentials."""
+    """An artifact made elsewhere. What is not said about its store is as in the pipeline's own."""
 
     name: StageName
     uri: Uri
     digest: Digest
     secret_ref: ObjectName | None = None
+    """Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for its store."""
+    endpoint: ObjectName | None = None
+    """Host:port of its S3 server; empty = that of Amazon."""
+    region: Annotated[str, Field(max_length=63)] | None = None
+    secure: bool | None = None
+
+    @property
+    def lies_elsewhere(self) -> bool:
+        """It is not read like the pipeline's own artifacts."""
+        return (self.secret_ref, self.endpoint, self.region, self.secure) != (None, None, None, None)
 
 
 class StoreSettings(ApiModel):

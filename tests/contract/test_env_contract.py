@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mimo_vl.schema.environment import VARIABLES, StageEnvironment
+from jobs.runtime import _input_credentials, _inputs_elsewhere
+from mimo_vl.config.compose import compose
+from mimo_vl.errors import ConfigError
+from mimo_vl.schema.environment import VARIABLES, InputStore, StageEnvironment, credential_variables
 from mimo_vl.schema.manifest import InputRef
+from mimo_vl.storage import Credentials
+from operators.mimo_pipeline.api import InputSpec
 from operators.mimo_pipeline.builders.leaf import build_leaf
 from operators.mimo_pipeline.builders.process import STAGE_MODULES, RunFacts, build_process
 from operators.mimo_pipeline.plan import Create, InputArtifact
@@ -99,10 +105,71 @@ def test_our_variables_are_written_if_and_only_if_a_process_reads_them() -> None
     assert ours == read - _WITHIN_THE_POD - _UNSET
 
 
-def _containers(profile, kind):
+@pytest.mark.parametrize("kind", STAGES["tiny"])
+def test_keys_and_address_of_an_inputs_own_store_reach_every_process_that_reads_it(kind) -> None:
+    stage = STAGES["tiny"][kind]
+    read, unread = stage.depends_on[0], "not-read"
+    facts = replace(facts_of("tiny"), inputs=(_given(read), _given(unread)))
+    containers = _containers("tiny", kind, facts)
+    assert containers
+    for container in containers:
+        by_name = {e["name"]: e for e in container["env"]}
+        env = {name: e.get("value", "") for name, e in by_name.items()}
+        names = credential_variables(read)
+        assert not set(by_name) & set(credential_variables(unread))
+        references = [by_name[name]["valueFrom"]["secretKeyRef"] for name in names]
+        assert [(r["name"], r["key"]) for r in references] == [
+            (f"{read}-reader", "AWS_ACCESS_KEY_ID"),
+            (f"{read}-reader", "AWS_SECRET_ACCESS_KEY"),
+        ]
+        # What the input does not say is as in the pipeline's store.
+        assert StageEnvironment.from_environ(env).input_stores == {
+            read: InputStore(endpoint="models.example.com", region="us-east-1", secure=True)
+        }
+        access = _inputs_elsewhere(StageEnvironment.from_environ(env), compose("tiny"), env | dict.fromkeys(names, "k"))
+        [(uri, found)] = access.items()
+        assert (uri, found.storage.endpoint, found.storage.kind) == (f"s3://mimo/{read}", "models.example.com", "s3")
+        assert found.credentials() == Credentials(access_key="k", secret_key="k")
+        assert "secret_key" not in repr(found.credentials())
+
+
+def test_the_variables_of_an_input_are_named_after_it() -> None:
+    assert credential_variables("long-context-sft") == (
+        "MIMO_INPUT_LONG_CONTEXT_SFT_ACCESS_KEY_ID",
+        "MIMO_INPUT_LONG_CONTEXT_SFT_SECRET_ACCESS_KEY",
+    )
+
+
+def test_an_input_without_keys_of_its_own_is_read_with_those_of_the_pipeline_and_half_a_pair_is_refused() -> None:
+    assert _input_credentials("base", {}) is None
+    with pytest.raises(ConfigError, match="MIMO_INPUT_BASE_SECRET_ACCESS_KEY: only one is set"):
+        _input_credentials("base", {"MIMO_INPUT_BASE_ACCESS_KEY_ID": "k"})
+
+
+def test_a_wrong_address_of_an_inputs_store_is_named() -> None:
+    env = dict(build_process(_CREATE, _FACTS).env)
+    env["MIMO_INPUTS"] = (
+        '{"base":{"uri":"s3://a","digest":"d","store":{"endpoint":"x","region":"r","secure":true,"k":1}}}'
+    )
+    with pytest.raises(ConfigError, match=r"MIMO_INPUTS\.base\.k"):
+        StageEnvironment.from_environ(env)
+
+
+def _given(name):
+    return InputSpec(
+        name=name,
+        uri=f"s3://mimo/{name}",
+        digest=f"sha256:{name}",
+        secret_ref=f"{name}-reader",
+        endpoint="models.example.com",
+        secure=True,
+    )
+
+
+def _containers(profile, kind, facts=None):
     """The containers that run processes of the stage."""
     stage = STAGES[profile][kind]
-    leaf = build_leaf(attempt_of(stage), stage, facts_of(profile))
+    leaf = build_leaf(attempt_of(stage), stage, facts or facts_of(profile))
     found = [c for _, pod in pod_templates(leaf) for c in pod["spec"]["containers"] if c["name"] != "ray-job-submitter"]
     if leaf["kind"] == "TrainJob":
         return [{**found[0], "env": leaf["spec"]["trainer"]["env"]}]

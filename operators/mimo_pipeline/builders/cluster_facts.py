@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from operators.mimo_pipeline.api import InputSpec
 from operators.mimo_pipeline.cluster_settings import ClusterSettings, StoreSettings
 
 
@@ -22,3 +23,5 @@ class ClusterFacts:
     tracking_uri: str
     settings: ClusterSettings
     queue_name: str = ""
+    inputs: tuple[InputSpec, ...] = ()
+    """spec.inputs: an input may lie in a store of its own."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from operators.mimo_pipeline.api import PodSettings
 from operators.mimo_pipeline.builders.cluster_facts import ClusterFacts
+from operators.mimo_pipeline.builders.input_stores import input_credentials, input_stores, store_credentials
 from operators.mimo_pipeline.builders.pod_settings import launcher_grace_s, num_gpus
 from operators.mimo_pipeline.builders.process import STAGE_MODULES, RunFacts, stage_environment
 from operators.mimo_pipeline.builders.volumes import CA_FILE, CONFIG_FILE, SCRATCH_DIR, TMP_DIR, Mounted, mounts
@@ -14,7 +15,6 @@ from operators.mimo_pipeline.cluster_settings import Image
 from operators.mimo_pipeline.plan import Create
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_STORE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 # All that restricted Pod Security asks of a container, and a root file system that cannot be written.
 SECURITY_CONTEXT: Mapping[str, Any] = {
@@ -75,7 +75,7 @@ def stage_env(
         **({"SSL_CERT_FILE": CA_FILE, "AWS_CA_BUNDLE": CA_FILE} if facts.store.ca_config_map else {}),
         **(extra or {}),
     }
-    return [*named_values(plain), *_store_credentials(facts)]
+    return [*named_values(plain), *store_credentials(facts.store.secret), *input_credentials(create, facts)]
 
 
 def base_env(facts: ClusterFacts) -> dict[str, str]:
@@ -107,10 +107,6 @@ def _contract(create: Create, facts: ClusterFacts) -> dict[str, str]:
         python="python",
         modules=STAGE_MODULES,
         num_procs={},
+        input_stores=input_stores(facts),
     )
     return {**stage_environment(create, run), "MLFLOW_TRACKING_URI": facts.tracking_uri}
-
-
-def _store_credentials(facts: ClusterFacts) -> list[dict[str, Any]]:
-    secret = facts.store.secret
-    return [{"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}} for key in _STORE_KEYS]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from mimo_vl.schema.environment import VARIABLES, StageEnvironment
+from mimo_vl.schema.environment import VARIABLES, InputStore, StageEnvironment
 from mimo_vl.schema.manifest import InputRef
 from mimo_vl.storage.layout import CHECKPOINTS_DIR, attempt_prefix
 from mimo_vl.vocabulary import PRETRAINING_STAGES, REWARD_MODEL_STAGES, StageName
@@ -38,6 +38,8 @@ class RunFacts:
     python: str
     modules: Mapping[str, str]
     num_procs: Mapping[str, int]
+    input_stores: Mapping[str, InputStore] = field(default_factory=dict)
+    """By URI of the input; others lie in the pipeline's store."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,7 @@ def stage_environment(create: Create, facts: RunFacts) -> dict[str, str]:
         attempt=create.attempt,
         config_path=Path(facts.config_path),
         inputs={name: InputRef(uri=ref.uri, digest=ref.digest) for name, ref in create.inputs.items()},
+        input_stores={n: facts.input_stores[r.uri] for n, r in create.inputs.items() if r.uri in facts.input_stores},
         output_uri=_attempt_uri(create.stage, create.attempt, facts),
         stage_key=create.key,
         code_digest=facts.code_digest,

@@ -82,6 +82,7 @@ def cluster_facts(pipeline: ClusterPipeline, runtime: PipelineRuntime, settings:
         tracking_uri=tracking_uri(pipeline.spec, settings),
         settings=settings.model_copy(update={"images": _frozen(settings.images, runtime.image_digests)}),
         queue_name=pipeline.spec.queue_name,
+        inputs=pipeline.spec.inputs,
     )
 
 

@@ -35,7 +35,7 @@ def begin(folder: RunFolder, wanted: Wanted) -> PipelineObject:
         ConfigError: invalid graph, or processes of a different earlier run are still alive.
     """
     name = pipeline_name_from(folder.path.name)
-    wrong = problems(name, wanted.spec)
+    wrong = [*problems(name, wanted.spec), *_input_problems(wanted.spec)]
     if wrong:
         raise ConfigError("\n".join(wrong))
     existing = folder.load_or_none()
@@ -46,6 +46,15 @@ def begin(folder: RunFolder, wanted: Wanted) -> PipelineObject:
     created = PipelineObject(metadata=Metadata(name=name, uid=str(uuid.uuid4())), spec=wanted.spec)
     folder.create(created)
     return created
+
+
+def _input_problems(spec: MimoPipelineSpec) -> list[str]:
+    return [
+        f"spec.inputs[{given.name}]: secretRef, endpoint, region and secure are for clusters; leave them out and give "
+        "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and storage.endpoint, which on one machine hold for all stores"
+        for given in spec.inputs
+        if given.lies_elsewhere
+    ]
 
 
 def _continues(existing: PipelineObject, wanted: Wanted) -> bool:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import http.server
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from mimo_vl.config.storage import StorageConfig
-from mimo_vl.errors import DigestMismatchError, InputError, StorageError
-from mimo_vl.storage import ArtifactStore, store_for_uri
+from mimo_vl.errors import ArtifactNotFoundError, DigestMismatchError, InputError, StorageError
+from mimo_vl.schema.manifest import InputRef
+from mimo_vl.storage import ArtifactStore, Credentials, store_for_uri
 from mimo_vl.storage.artifacts import materialise, publish_directory
+from mimo_vl.storage.attempt_files import AttemptFiles, InputAccess
 from mimo_vl.storage.checkpoints import (
     complete_steps,
     download_newest,
@@ -126,3 +129,48 @@ def test_conditional_writes_send_the_headers_of_the_standard(monkeypatch: pytest
         {"If-None-Match": None, "If-Match": '"abc"'},
         {"If-None-Match": None, "If-Match": None},
     ]
+
+
+def test_an_input_in_another_store_is_read_there_and_with_its_own_keys(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers["Authorization"].split("Credential=")[1].split("/")[0])
+            body = b"<Error><Code>NoSuchKey</Code></Error>"
+            self.send_response(404)
+            self.send_header("Content-Type", "application/xml")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    storage = StorageConfig(kind="s3", endpoint=f"127.0.0.1:{server.server_port}", secure=False)
+    own = Credentials(access_key="reader", secret_key="reader-secret")
+    files = AttemptFiles(
+        root_uri="s3://artifacts",
+        prefix="a",
+        storage=StorageConfig(kind="s3", endpoint=f"127.0.0.1:{free_port()}", secure=False, outage_timeout_s=0),
+        scratch=partial(Path, tmp_path),
+        inputs_elsewhere={
+            "s3://models/own": InputAccess(storage=storage, credentials=lambda: own),
+            "s3://models/same-keys": InputAccess(storage=storage, credentials=lambda: None),
+        },
+    )
+    for name in ("own", "same-keys"):
+        with pytest.raises(ArtifactNotFoundError, match=f"s3://models/{name}"):
+            files.materialise(InputRef(uri=f"s3://models/{name}", digest="sha256:x"))
+    server.shutdown()
+    server.server_close()
+    assert seen == ["reader", KEY]
+    # Every other input lies in the pipeline's store, which is away here.
+    with pytest.raises(StorageError, match="cannot be reached"):
+        files.require(InputRef(uri="s3://models/other", digest="sha256:x"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mimo_vl.errors import ConfigError, InputError
-from operators.mimo_pipeline.api import Phase, StageState, StageStatus
+from operators.mimo_pipeline.api import InputSpec, Phase, StageState, StageStatus
 from operators.mimo_pipeline.local.begin import Wanted, begin
 from operators.mimo_pipeline.local.settings import inherited_environment
 from operators.mimo_pipeline.local.state import Metadata, PipelineObject, RunFolder
@@ -55,6 +55,18 @@ def test_a_damaged_object_is_named_with_the_way_out(tmp_path) -> None:
     folder.object_path.write_text('{"spec": 1}')
     with pytest.raises(InputError, match="use another --run-dir"):
         folder.load()
+
+
+@pytest.mark.parametrize("elsewhere", [{"secret_ref": "models-reader"}, {"endpoint": "models.example.com"}])
+def test_an_input_with_a_store_of_its_own_is_refused_on_one_machine(tmp_path, elsewhere) -> None:
+    given = InputSpec(name="base", uri="s3://models/base", digest="sha256:b", **elsewhere)
+    spec = chain().model_copy(update={"inputs": (given,)})
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"spec\.inputs\[base\]: secretRef.* give AWS_ACCESS_KEY_ID"):
+        begin(folder, Wanted(spec=spec, runtime=RUNTIME))
+    assert folder.load_or_none() is None
+    plain = spec.model_copy(update={"inputs": (InputSpec(name="base", uri=given.uri, digest=given.digest),)})
+    assert begin(folder, Wanted(spec=plain, runtime=RUNTIME)).spec.inputs[0].secret_ref is None
 
 
 def test_a_folder_has_one_controller(tmp_path) -> None:
