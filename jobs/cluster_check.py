@@ -21,6 +21,7 @@ from operators.mimo_pipeline.builders.rendered import render_all
 from operators.mimo_pipeline.cluster_settings import ClusterSettings, load_settings
 from operators.mimo_pipeline.example_settings import example_settings
 from operators.mimo_pipeline.naming import config_map_name, run_id
+from operators.mimo_pipeline.profile_graph import needs_gpus
 from operators.mimo_pipeline.submission import Submission, build_spec
 
 # What is known only when a pipeline exists.
@@ -130,8 +131,7 @@ def _inputs(request: CheckRequest) -> tuple[InputSpec, ...]:
 def _settings(request: CheckRequest, config: PipelineConfig) -> ClusterSettings:
     if request.settings_path is not None:
         return load_settings(request.settings_path)
-    # Several ranks share a node only where each has a GPU of it.
-    return example_settings(has_gpus=any(s.parallelism.ranks_per_node > 1 for s in config.stages.values()))
+    return example_settings(has_gpus=needs_gpus(config))
 
 
 def _facts(submission: Submission, spec: MimoPipelineSpec, settings: ClusterSettings) -> ClusterFacts:

@@ -20,10 +20,10 @@ def load_encoder(folder: Path, processing: ProcessingConfig) -> SampleEncoder:
 def load_engine(
     folder: Path, encoder: SampleEncoder, *, dtype: torch.dtype | str = torch.float32, max_rows: int = 192
 ) -> HfEngine:
-    """An engine at weight version 0 that ends an answer at the end of its turn, or of the text."""
+    """An engine at weight version 0, on the GPU if there is one; an answer ends with its turn, or with the text."""
     special = encoder.tokenizer.special_ids
     return HfEngine(
-        load_model(folder, dtype=dtype),
+        load_model(folder, dtype=dtype).to("cuda" if torch.cuda.is_available() else "cpu"),
         encoder,
         stop_token_ids=(special.turn_end, special.end_of_text),
         max_rows=max_rows,

@@ -47,7 +47,11 @@ def test_pods_of_a_profile_have_a_gpu_and_memory_for_every_rank(profile: str, pi
     path = tmp_path / "operator.yaml"
     path.write_text(operator_settings(render(profile)))
     request = CheckRequest(profile=pipeline, settings_path=path)
-    assert fit_problems(render_children(request), request.gpu_memory_gib) == []
+    rendered = render_children(request)
+    assert fit_problems(rendered, request.gpu_memory_gib) == []
+    gpus = {row.stage: row.group.num_gpus for row in rendered.rows if row.kind == "Job"}
+    wanted = int(pipeline == "mimo_vl_7b")
+    assert (gpus["curate-rl"], gpus["evaluate"], gpus["curate"]) == (wanted, wanted, 0)
 
 
 def test_store_and_tracking_are_the_services_of_the_release() -> None:

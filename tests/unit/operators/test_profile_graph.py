@@ -42,6 +42,20 @@ def test_every_stage_whose_ranks_do_not_fill_its_nodes_is_named() -> None:
         graph_of(compose("mimo_vl_7b", overrides))
 
 
+def test_jobs_whose_models_write_answers_have_a_gpu_where_training_has_gpus() -> None:
+    with_gpu = {
+        s.name: (s.job.pod.requests, s.job.pod.tolerations[0].key)
+        for s in graph_of(compose("mimo_vl_7b"))
+        if s.job and s.job.pod.limits
+    }
+    one = ({"nvidia.com/gpu": "1"}, "nvidia.com/gpu")
+    assert with_gpu == {"curate-rl": one, "evaluate": one}
+    for profile in ("tiny", "smol"):
+        jobs = [s.job for s in graph_of(compose(profile)) if s.job]
+        assert jobs
+        assert [job.pod.limits for job in jobs if job.pod.limits] == []
+
+
 def test_the_groups_of_reinforcement_learning_have_a_pod_per_worker() -> None:
     ray = _stage("mimo_vl_7b", "morl").ray
     assert (ray.trainer.replicas, ray.rollout.replicas, ray.reward.replicas) == (32, 16, 1)
