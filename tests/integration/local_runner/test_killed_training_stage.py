@@ -34,7 +34,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(4 *
 
 ROOT = Path(__file__).parents[3]
 STAGE = StageName.PROJECTOR_WARMUP
-NUM_STEPS, NUM_RANKS = 16, 2
+# Many steps after the first checkpoint, so that a test on a busy machine still comes in the middle.
+NUM_STEPS, CHECKPOINT_EVERY, NUM_RANKS = 24, 4, 2
 
 
 def _each(names: Iterable[str], count: int, **others: int) -> str:
@@ -63,7 +64,7 @@ _OVERRIDES = (
     f"stages.{STAGE}.num_steps={NUM_STEPS}",
     f"stages.{STAGE}.sequence_length=256",
     f"stages.{STAGE}.heldout_samples=8",
-    f"stages.{STAGE}.checkpoint.every_steps=2",
+    f"stages.{STAGE}.checkpoint.every_steps={CHECKPOINT_EVERY}",
     f"stages.{STAGE}.parallelism.num_ranks={NUM_RANKS}",
 )
 
@@ -114,12 +115,15 @@ class Run:
         return "\n".join(f"{f.name}:\n{f.read_text()[-2000:]}" for f in [self.output, *logs])
 
     def start_and_wait_for_a_checkpoint(self) -> tuple[subprocess.Popen[bytes], int]:
-        """`mimo run` and the pid of the launcher, in the middle of the stage."""
+        """`mimo run` and the pid of the launcher, whose group is frozen in the middle of the stage."""
         process = self.start()
         self.until(lambda: self.folder.load_or_none() is not None and self._works_on_the_stage(), process)
         launcher = self.children()[-1].pid
         checkpoints = self.attempt_dir(1) / CHECKPOINTS_DIR
         self.until(lambda: newest_complete(checkpoints) is not None, process)
+        # Frozen, so that the stage cannot end before the test goes on.
+        signal_group(launcher, signal.SIGSTOP)
+        assert not (self.attempt_dir(1) / MANIFEST).exists(), "the stage ended before it could be interrupted"
         return process, launcher
 
     def until(self, is_true: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
@@ -232,9 +236,6 @@ def test_killing_the_launcher_group_alone_makes_the_same_mimo_run_start_a_second
 def test_killing_mimo_run_alone_leaves_the_stage_to_the_next_mimo_run(run: Run, undisturbed: Manifest) -> None:
     process, launcher = run.start_and_wait_for_a_checkpoint()
     process.kill()
-    # Frozen, so that the stage cannot end before the next `mimo run` sees it running.
-    signal_group(launcher, signal.SIGSTOP)
-    assert not (run.attempt_dir(1) / MANIFEST).exists()
     process.wait()
     run.output.unlink()
     successor = run.start()

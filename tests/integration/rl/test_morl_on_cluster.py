@@ -28,7 +28,8 @@ from tests.fakes.ray_nodes import RAY_ENVIRONMENT, ray_nodes
 from tests.fakes.rl_world import build_rl_world
 from tests.fakes.s3_server import free_port
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
+# Three starts of MORL take minutes: it runs with the end-to-end tests, though it needs no Kubernetes.
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 RUN_ID = "team/demo/abcd1234"
 NUM_STEPS = 4
