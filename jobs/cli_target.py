@@ -129,9 +129,18 @@ class ClusterTarget:
         pods = self._client.pods(pod_selector(self._name, stage, number))
         names = chosen_pods(pods, pipeline.spec.stage(stage), rank)
         if not names:
-            raise InputError(_gone(pipeline, current, number))
+            yield from self._shipped(pipeline, current, number, rank)
         for name in names:
             yield (name if len(names) > 1 else ""), self._client.pod_log(name)
+
+    def _shipped(
+        self, pipeline: PipelineObject, stage: StageStatus, attempt: int, rank: int | None
+    ) -> Iterator[tuple[str, str]]:
+        from jobs.shipped_logs import shipped_logs
+
+        ranks = pipeline.spec.stage(stage.name).pytorch
+        node = rank // ranks.num_procs_per_node if ranks is not None and rank is not None else None
+        return shipped_logs(pipeline, stage, attempt, node)
 
     def notes(self, pipeline: PipelineObject) -> list[str]:
         """What is wrong, and where the metrics are."""
@@ -151,16 +160,3 @@ def stage_status(pipeline: PipelineObject, stage: str) -> StageStatus:
     if not names:
         raise InputError(f"stage {stage}: {_UNSEEN}")
     raise ConfigError(f"stage: {stage!r} is not in this run; choose from {names}")
-
-
-def _gone(pipeline: PipelineObject, stage: StageStatus, attempt: int) -> str:
-    from mimo_vl.storage.layout import attempt_prefix
-
-    store = pipeline.spec.storage.uri.rstrip("/") if pipeline.spec.storage else "<store of the operator>"
-    where = f"{store}/{attempt_prefix(pipeline.run_id, stage.name, attempt)}"
-    if stage.output_uri and stage.attempt == attempt:
-        where = stage.output_uri
-    return (
-        f"stage {stage.name}, attempt {attempt}: its pods are gone, and their logs with them; "
-        f"metrics and the exit record stay in {where}"
-    )

@@ -175,6 +175,16 @@ def _scratch_folder(given: str) -> Path:
     return Path(given or Path(tempfile.gettempdir()) / "mimo-scratch")
 
 
+def has_store_credentials() -> bool:
+    """The pair of variables that the S3 client reads is set."""
+    return bool(os.environ.get("AWS_ACCESS_KEY_ID") and os.environ.get("AWS_SECRET_ACCESS_KEY"))
+
+
+def store_endpoint_url() -> str:
+    """AWS_ENDPOINT_URL: where a user outside the cluster reaches the store, such as a forwarded port; "" = not said."""
+    return os.environ.get("AWS_ENDPOINT_URL", "")
+
+
 def input_credentials(name: str) -> Credentials | None:
     """Of an input's own store, on the node on which it is called; None = it has none of its own."""
     return _input_credentials(name, os.environ)

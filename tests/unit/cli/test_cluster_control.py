@@ -6,7 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from jobs.cli import app
-from mimo_vl.errors import ConfigError, InputError
+from mimo_vl.errors import ConfigError, InputError, StorageError
+from mimo_vl.storage.local import LocalStore
 from operators.mimo_pipeline.api import PytorchWorkload, StageState, StageStatus
 from operators.mimo_pipeline.cluster_control import control_patch
 from operators.mimo_pipeline.kubernetes import api_client
@@ -21,6 +22,8 @@ def client(monkeypatch):
     waiting = StageStatus(name="b", state=StageState.AWAITING_APPROVAL, attempt=2, key="sha256:kb")
     made = FakePipelineClient(cluster_object(chain(), started(chain(), succeeded("a"), waiting)))
     monkeypatch.setattr(api_client, "connect", lambda **_: made)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
     return made
 
 
@@ -141,7 +144,54 @@ def test_a_stage_without_ranks_has_no_log_of_a_rank(client) -> None:
 
 def test_pods_that_are_gone_name_the_place_where_the_records_are(client) -> None:
     where = "<store of the operator>/runs/train/demo/0123abcd/b/attempt-2"
-    with pytest.raises(InputError, match=f"its pods are gone.*stay in {where}"):
+    with pytest.raises(InputError, match=f"its pods are gone.*stay in {where} .*set AWS_ACCESS_KEY_ID"):
+        _call("logs", "b")
+
+
+@pytest.fixture
+def shipped(client, monkeypatch, tmp_path) -> LocalStore:
+    """The store of the pipeline, with logs of two nodes; credentials are at hand."""
+    config = {"storage": {"uri": "s3://mimo", "endpoint": "minio:9000", "region": "us-east-1", "secure": False}}
+    client.objects["demo"]["status"]["runtime"] = {"config": config}
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "reader")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "reader-secret")
+    store = LocalStore(tmp_path)
+    for node in (0, 1, 10):
+        store.put_bytes(f"logs/node-{node}.log", f"log of {node}\n".encode())
+
+    def open_store(uri, storage):
+        assert uri == "s3://mimo/runs/train/demo/0123abcd/b/attempt-2"
+        opened.append((storage.endpoint, storage.secure, storage.outage_timeout_s))
+        return store
+
+    opened: list[tuple[str, bool, float]] = []
+    store.opened = opened
+    monkeypatch.setattr("jobs.shipped_logs.store_for_uri", open_store)
+    return store
+
+
+def test_logs_of_pods_that_are_gone_come_from_the_store(client, shipped, monkeypatch) -> None:
+    text = _call("logs", "b")
+    assert text == "==> node 0 <==\nlog of 0\n==> node 1 <==\nlog of 1\n==> node 10 <==\nlog of 10\n"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9000")
+    _call("logs", "b")
+    assert shipped.opened == [("minio:9000", False, 0.0), ("127.0.0.1:9000", False, 0.0)]
+
+
+def test_a_rank_of_pods_that_are_gone_is_the_log_of_its_node(client, shipped) -> None:
+    spec = with_stage(chain(), "b", pytorch=PytorchWorkload(num_nodes=3, num_procs_per_node=8))
+    client.objects["demo"]["spec"] = spec.to_values()
+    assert _call("logs", "b", "--rank", "15") == "==> node 1 <==\nlog of 1\n"
+    with pytest.raises(InputError, match="there is none of this node"):
+        _call("logs", "b", "--rank", "16")
+
+
+def test_a_store_that_cannot_be_read_is_told_with_the_place_of_the_logs(client, shipped, monkeypatch) -> None:
+    def away(*_):
+        raise StorageError("the server cannot be reached")
+
+    monkeypatch.setattr("jobs.shipped_logs.store_for_uri", away)
+    with pytest.raises(InputError, match=r"stay in s3://mimo/runs.*cannot be read: the server cannot be reached"):
         _call("logs", "b")
 
 
