@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mimo_vl.schema.manifest import ExitRecord
-from operators.mimo_pipeline.naming import LABEL_ATTEMPT, LABEL_PIPELINE, LABEL_STAGE
+from operators.mimo_pipeline.naming import LABEL_ATTEMPT, LABEL_PIPELINE, LABEL_RUN, LABEL_STAGE
 
 _FINISHED_PHASES = ("Succeeded", "Failed")
 _OOM_KILLED = "OOMKilled"
@@ -39,6 +39,8 @@ class PodFacts:
     pipeline: str
     stage: str
     attempt: int
+    run: str = ""
+    """Of which pipeline of this name (naming.run_label)."""
     phase: str = "Pending"
     is_ray: bool = False
     """Its containers run Ray: their exit codes say nothing about the stage, only exit records do."""
@@ -95,6 +97,7 @@ def parse_pod(pod: Mapping[str, Any]) -> PodFacts | None:
         pipeline=labels[LABEL_PIPELINE],
         stage=labels[LABEL_STAGE],
         attempt=int(attempt),
+        run=labels.get(LABEL_RUN, ""),
         phase=status.get("phase") or "Pending",
         is_ray=_LABEL_RAY_GROUP in labels,
         deletion_requested_at=deletion,

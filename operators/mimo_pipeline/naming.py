@@ -14,6 +14,8 @@ MAX_ATTEMPT = 999
 LABEL_PIPELINE = "mimo.dev/pipeline"
 LABEL_STAGE = "mimo.dev/stage"
 LABEL_ATTEMPT = "mimo.dev/attempt"
+# Of the pipeline's uid: tells its pods from those of a deleted pipeline of the same name.
+LABEL_RUN = "mimo.dev/run"
 # What a pod is for; values: builders/pod_settings.py, PodKind.
 LABEL_COMPONENT = "mimo.dev/component"
 ANNOTATION_STAGE_KEY = "mimo.dev/stage-key"
@@ -57,11 +59,16 @@ def labels(pipeline: str, stage: str, attempt: int) -> dict[str, str]:
 
 def config_map_name(pipeline: str, uid: str) -> str:
     """Holds the composed configuration. The uid keeps a pipeline that was made anew from the old one's."""
-    return f"{pipeline}-{uid[:8]}-config"
+    return f"{pipeline}-{run_label(uid)}-config"
 
 
 def run_id(namespace: str, pipeline: str, uid: str) -> str:
-    return f"{namespace}/{pipeline}/{uid[:8]}"
+    return f"{namespace}/{pipeline}/{run_label(uid)}"
+
+
+def run_label(uid: str) -> str:
+    """Short enough to read, long enough to differ from the pipeline of this name that was deleted."""
+    return uid[:8]
 
 
 def pipeline_name_from(folder: str) -> str:

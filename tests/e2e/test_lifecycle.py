@@ -96,6 +96,9 @@ def _after_it(life: Life) -> None:
         "the stage ends", lambda: pipelines.stage(_PIPELINE, "base")["state"] != "Running", _STAGE_DEADLINE_S
     )
     pipelines.wait("the pipeline ends", lambda: pipelines.get(_PIPELINE)["status"]["phase"] != "Running", 30)
+    revisions = _revisions(cluster)
+    cluster.helm("rollback", _RELEASE, str(revisions[-1]["revision"]), "-n", _NAMESPACE, "--wait")
+    life.notes["statuses"] = [revisions[-1]["status"], _revisions(cluster)[-1]["status"]]
     life.look("ended")
     life.notes["stage"] = pipelines.stage(_PIPELINE, "base")
     life.notes["release bytes"] = _release_bytes(cluster)
@@ -109,6 +112,11 @@ def _after_it(life: Life) -> None:
 
 def _release_pods(cluster: Cluster) -> list[dict[str, Any]]:
     return cluster.list("pods", _NAMESPACE, f"app.kubernetes.io/instance={_RELEASE}")
+
+
+def _revisions(cluster: Cluster) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(cluster.helm("history", _RELEASE, "-n", _NAMESPACE, "-o", "json"))
+    return found
 
 
 def _release_bytes(cluster: Cluster) -> list[int]:
@@ -156,6 +164,10 @@ def test_an_upgrade_changes_the_settings_and_a_rollback_changes_them_back(life: 
 def test_an_uninstall_while_a_pipeline_runs_is_refused_by_name(life: Life) -> None:
     assert f"pipelines run: {_NAMESPACE}/{_PIPELINE}" in life.notes["refusal"]
     assert "mimo suspend" in life.notes["refusal"]
+
+
+def test_a_rollback_mends_a_release_whose_uninstall_was_refused(life: Life) -> None:
+    assert life.notes["statuses"] == ["uninstalling", "deployed"]
 
 
 def test_an_uninstall_leaves_the_crd_the_claims_and_the_pipelines(life: Life) -> None:

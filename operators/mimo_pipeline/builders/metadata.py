@@ -13,8 +13,10 @@ from operators.mimo_pipeline.naming import (
     KIND,
     LABEL_COMPONENT,
     LABEL_PIPELINE,
+    LABEL_RUN,
     labels,
     leaf_name,
+    run_label,
 )
 from operators.mimo_pipeline.plan import Create
 
@@ -29,7 +31,7 @@ def leaf_metadata(create: Create, facts: ClusterFacts, annotations: Mapping[str,
     return {
         "name": leaf_name(facts.pipeline, create.stage, create.attempt),
         "namespace": facts.namespace,
-        "labels": {**labels(facts.pipeline, create.stage, create.attempt), **queue},
+        "labels": {**_labels(create, facts), **queue},
         "annotations": {ANNOTATION_STAGE_KEY: create.key, **(annotations or {})},
         "ownerReferences": [owner_reference(facts)],
     }
@@ -38,9 +40,13 @@ def leaf_metadata(create: Create, facts: ClusterFacts, annotations: Mapping[str,
 def pod_metadata(kind: PodKind, create: Create, facts: ClusterFacts) -> dict[str, Any]:
     """Of a pod template: no job copies its own labels to its pods."""
     return {
-        "labels": {**labels(facts.pipeline, create.stage, create.attempt), LABEL_COMPONENT: str(kind)},
+        "labels": {**_labels(create, facts), LABEL_COMPONENT: str(kind)},
         "annotations": {ANNOTATION_STAGE_KEY: create.key, _SAFE_TO_EVICT: "false"},
     }
+
+
+def _labels(create: Create, facts: ClusterFacts) -> dict[str, str]:
+    return {**labels(facts.pipeline, create.stage, create.attempt), LABEL_RUN: run_label(facts.uid)}
 
 
 def shared_metadata(name: str, facts: ClusterFacts) -> dict[str, Any]:

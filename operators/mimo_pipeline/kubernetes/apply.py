@@ -112,20 +112,25 @@ class PlanWriter:
                 self.api.delete(PODS, self.pipeline.namespace, pod.name, uid=pod.uid, grace_s=grace_s)
 
     def _require_nothing_alive(self, create: Create) -> None:
-        """Fencing, by what the API server says now: no pod and no unfinished job of any other attempt."""
+        """Fencing, by what the API server says now: no pod and no unfinished job of any other attempt.
+
+        Pods with this attempt's number are another's too while its job does not exist: their job is gone, or they
+        belong to a deleted pipeline of this name.
+        """
         namespace = self.pipeline.namespace
         labels = selector(self.pipeline.name, stage=create.stage)
         gone = {(o.stage, o.attempt) for o in self.seen.observed.attempts if not o.alive}
         lost = {p.uid for n in gone if n in self.seen.attempts for p in self.seen.attempts[n].pods if p.is_live}
-        for item in self.api.list(PODS, namespace, labels):
-            pod = parse_pod(item)
-            if pod is not None and pod.is_live and pod.attempt != create.attempt and pod.uid not in lost:
+        pods = [p for item in self.api.list(PODS, namespace, labels) if (p := parse_pod(item)) is not None]
+        found = self.api.list(leaf_resource(self.pipeline.spec.stage(create.stage)), namespace, labels)
+        leaves = [f for item in found if (f := parse_leaf(item)) is not None and f.owner_uid == self.pipeline.uid]
+        is_created = any(leaf.attempt == create.attempt for leaf in leaves)
+        for pod in pods:
+            is_own = is_created and pod.attempt == create.attempt
+            if pod.is_live and not is_own and pod.uid not in lost:
                 raise NotCreatedError(create.stage)
-        for item in self.api.list(leaf_resource(self.pipeline.spec.stage(create.stage)), namespace, labels):
-            leaf = parse_leaf(item)
-            if leaf is None or leaf.owner_uid != self.pipeline.uid or leaf.attempt == create.attempt:
-                continue
-            if not leaf.is_final and (leaf.stage, leaf.attempt) not in gone:
+        for leaf in leaves:
+            if leaf.attempt != create.attempt and not leaf.is_final and (leaf.stage, leaf.attempt) not in gone:
                 raise NotCreatedError(create.stage)
 
     def _require_ours(self, create: Create) -> None:

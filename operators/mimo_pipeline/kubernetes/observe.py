@@ -27,7 +27,7 @@ from operators.mimo_pipeline.kubernetes.cluster import Api
 from operators.mimo_pipeline.kubernetes.pipelines import SECRET_MISSING, ClusterPipeline, Note
 from operators.mimo_pipeline.kubernetes.resources import PODS, Resource, leaf_resource
 from operators.mimo_pipeline.kubernetes.store_evidence import EvidenceReader
-from operators.mimo_pipeline.naming import LABEL_PIPELINE
+from operators.mimo_pipeline.naming import LABEL_PIPELINE, run_label
 from operators.mimo_pipeline.plan import Observed, StageObservation
 from operators.mimo_pipeline.pod_history import PodHistory
 
@@ -67,7 +67,8 @@ def observe_pipeline(
     seen: list[StageObservation] = []
     for stage in pipeline.spec.stages:
         current = next((s for s in pipeline.status.stages if s.name == stage.name), StageStatus(name=stage.name))
-        for number in _numbers(current, leaves):
+        own = [p for p in pods if p.stage == stage.name and p.is_live and p.run == run_label(pipeline.uid)]
+        for number in _numbers(current, leaves, own):
             name = (stage.name, number)
             facts = AttemptFacts(
                 stage=stage.name,
@@ -126,9 +127,9 @@ def _leaves(world: World, pipeline: ClusterPipeline) -> dict[tuple[str, int], Le
     return found
 
 
-def _numbers(stage: StageStatus, leaves: Iterable[tuple[str, int]]) -> list[int]:
-    """Attempts that matter: those with a job, and for an unfinished stage all since the last retry request."""
-    numbers = {number for name, number in leaves if name == stage.name}
+def _numbers(stage: StageStatus, leaves: Iterable[tuple[str, int]], live: Iterable[PodFacts]) -> list[int]:
+    """Attempts that matter: those with a job or a live pod, and for an unfinished stage all since the last retry."""
+    numbers = {number for name, number in leaves if name == stage.name} | {pod.attempt for pod in live}
     if stage.state in ACTIVE_STATES | WAITING_STATES:
         numbers |= set(range(stage.fresh_after_attempt + 1, stage.attempt + 1))
     return sorted(numbers)
@@ -144,8 +145,8 @@ def _with_store(world: World, facts: AttemptFacts, stage: StageStatus, now: date
         world.evidence.forget(facts.stage, facts.attempt)
         facts = replace(facts, store=StoreEvidence(is_revoked=True))
     if is_alive(facts, now, timeout_s):
-        is_queued = facts.leaf is not None and facts.leaf.is_queued
-        evidence = world.evidence.of_living(facts.stage, facts.attempt, with_claim=is_queued)
+        asks_claim = facts.leaf is None or facts.leaf.is_queued
+        evidence = world.evidence.of_living(facts.stage, facts.attempt, with_claim=asks_claim)
         return replace(facts, store=replace(evidence, is_revoked=facts.store.is_revoked))
     return replace(facts, store=world.evidence.of_ended(facts.stage, facts.attempt))
 

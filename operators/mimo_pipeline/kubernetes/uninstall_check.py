@@ -28,6 +28,15 @@ def running_pipelines(api: Api, namespaces: Sequence[str]) -> list[str]:
     return sorted(f"{metadata['namespace']}/{metadata['name']}" for metadata in running)
 
 
+def refusal(running: Sequence[str]) -> str:
+    """What the person who uninstalls reads: the ways on, and the way back."""
+    return (
+        f"pipelines run: {', '.join(running)}; wait for them, or `mimo suspend` or `mimo cancel` them first; "
+        "`helm uninstall --no-hooks` leaves them as they are. To keep the release: `helm rollback RELEASE REVISION` to "
+        "its last revision (`helm history RELEASE`), because helm upgrades none whose uninstall was refused"
+    )
+
+
 def main() -> int:
     """Exit code 0, or 2 while pipelines run."""
     configure_logging()
@@ -40,11 +49,7 @@ def main() -> int:
         return error.exit_code
     if not running:
         return EXIT_DONE
-    logger.error(
-        "pipelines run: %s; wait for them, or `mimo suspend` or `mimo cancel` them first; "
-        "`helm uninstall --no-hooks` leaves them as they are",
-        ", ".join(running),
-    )
+    logger.error("%s", refusal(running))
     return EXIT_PERMANENT
 
 

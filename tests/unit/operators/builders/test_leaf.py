@@ -49,7 +49,7 @@ def test_the_leaf_is_named_labelled_and_owned(profile, stage) -> None:
     assert (metadata["name"], metadata["namespace"]) == (f"demo-{stage.name}-2", "train")
     queue = {"kueue.x-k8s.io/queue-name": "training"} if profile == "mimo_vl_7b" else {}
     attempt = {"mimo.dev/pipeline": "demo", "mimo.dev/stage": stage.name, "mimo.dev/attempt": "2"}
-    assert metadata["labels"] == attempt | queue
+    assert metadata["labels"] == attempt | {"mimo.dev/run": "0123abcd"} | queue
     assert metadata["annotations"]["mimo.dev/stage-key"] == "sha256:key"
     assert metadata["ownerReferences"] == [
         {

@@ -346,6 +346,42 @@ def test_a_status_that_somebody_wrote_meanwhile_is_not_overwritten(world: World)
     assert world.names() == ["demo-base-1"]
 
 
+def test_pods_of_an_attempt_that_the_status_never_knew_are_found_and_ended(world: World) -> None:
+    """The operator died after it created the job, and somebody deleted the job but not its pods."""
+    world.submit()
+    world.rounds(1)
+    world.cluster.die_after = 2
+    with pytest.raises(OperatorDiedError):
+        world.rounds(1)
+    world.restart()
+    world.cluster.die_after = None
+    [process] = world.cluster.start_pods("demo-base-1")
+    del world.cluster.objects["Job", "team", "demo-base-1"]
+    world.rounds()
+    assert world.status.stage("base").attempt == 1
+    assert all("deletionTimestamp" in pod["metadata"] for pod in process.pods)
+    assert world.cluster.leaf("demo-base-2") is None
+    process.end(75)
+    world.succeed("demo-base-2")
+    assert world.state("base") == "Succeeded"
+    assert world.cluster.violations == []
+
+
+def test_pods_of_a_deleted_pipeline_of_the_same_name_are_waited_for(world: World) -> None:
+    world.submit()
+    world.rounds()
+    [process] = world.cluster.start_pods("demo-base-1")
+    del world.cluster.objects["MimoPipeline", "team", "demo"]
+    del world.cluster.objects["Job", "team", "demo-base-1"]
+    world.submit()
+    world.rounds()
+    assert world.cluster.leaf("demo-base-1") is None
+    process.end(0)
+    world.succeed("demo-base-1")
+    assert world.state("base") == "Succeeded"
+    assert world.cluster.violations == []
+
+
 def test_a_job_of_a_deleted_pipeline_of_the_same_name_is_not_adopted(world: World) -> None:
     world.submit()
     world.rounds()

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from unittest import mock
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from mimo_vl.storage.store import store_for_uri
@@ -147,6 +147,7 @@ class _World:
 
 @pytest.mark.timeout(180)
 @settings(max_examples=20, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@example(events=[("round", 0, 0), ("die", 2, 0), ("start", 0, 0), ("drop-job", 0, 0), ("round", 0, 0)])
 @given(events=_EVENTS)
 def test_no_two_attempts_overlap_and_the_pipeline_ends(events: list[tuple[str, int, int]]) -> None:
     composed = Composed(runtime=_RUNTIME)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from operators.mimo_pipeline.kubernetes.cluster import ApiError
-from operators.mimo_pipeline.kubernetes.uninstall_check import running_pipelines
+from operators.mimo_pipeline.kubernetes.uninstall_check import refusal, running_pipelines
 
 
 class _Api:
@@ -40,3 +40,9 @@ def test_nothing_runs_where_the_crd_is_gone() -> None:
 def test_an_api_server_that_does_not_answer_is_no_consent() -> None:
     with pytest.raises(ApiError):
         running_pipelines(_Api({}, ApiError(503, "Unavailable", "try later")), ("a",))  # type: ignore[arg-type]
+
+
+def test_a_refusal_names_the_pipelines_and_how_to_keep_the_release() -> None:
+    text = refusal(["a/one", "b/two"])
+    assert text.startswith("pipelines run: a/one, b/two;")
+    assert "`helm rollback RELEASE REVISION`" in text
