@@ -7,6 +7,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 RUN_DIR ?= runs/demo
 TAG ?= 0.1.0
 BASE ?= python:3.11-slim-bookworm
+E2E ?= tests
 IMAGES ?= operator mlflow trainer rollout
 IMAGE_BUILD ?= $(if $(shell command -v buildah 2>/dev/null),buildah bud --layers --format docker,docker build)
 # Children must be allowed to write .pyc: importing torch and transformers without them costs 24 s of CPU instead of 9.
@@ -112,7 +113,7 @@ cluster-images: cluster ## build what changed of the images and the environment 
 	PYTHON=$(BIN)/python devcluster/images.sh project operator mlflow && devcluster/images.sh import
 
 test-e2e: setup-dev demo-ci $(if $(KUBECONFIG),,cluster-images) ## the chart and the short pipeline on a real cluster, with faults: that of `make cluster`, or KUBECONFIG=...
-	$(BIN)/python -m pytest -q -m e2e -p no:randomly tests
+	$(BIN)/python -m pytest -q -m e2e -p no:randomly $(E2E)
 
 images: ## build the four images with buildah or docker; IMAGE_REGISTRY=registry/project, TAG=0.1.0, BASE=python:3.11-slim-bookworm, IMAGES="operator mlflow"
 	for name in $(IMAGES); do $(IMAGE_BUILD) --build-arg BASE=$(BASE) --build-arg VERSION=$(TAG) --build-arg REVISION=$$(git rev-parse HEAD) \

@@ -5,6 +5,7 @@
 . "$DEVCLUSTER/steps.sh"
 
 build() {
+  step "what the machine allows" "$DEVCLUSTER/preflight.sh"
   step "Debian packages" "$DEVCLUSTER/packages.sh"
   step "kubectl and helm" "$DEVCLUSTER/tools.sh"
   step "Go builds" "$DEVCLUSTER/build.sh"
