@@ -18,7 +18,7 @@ UV = $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 CLUSTER = UV=$(UV) PYTHON=$(BIN)/python devcluster/cluster.sh
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml
 
-.PHONY: help setup setup-dev setup-smol setup-bench demo demo-ci demo-check test lint format types unit bench test-gpu plan lock generate verify golden-update cluster cluster-build cluster-images cluster-down test-e2e images chart-lint clean
+.PHONY: help setup setup-dev setup-smol setup-bench demo demo-ci demo-check test lint format types unit bench test-gpu plan lock generate verify golden-update cluster cluster-build cluster-images cluster-down test-e2e test-e2e-full images chart-lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,7 +59,7 @@ demo-check: setup ## assert that the demo learned: reads runs/demo/summary.json
 	$(BIN)/python -m jobs.demo_check $(RUN_DIR)/summary.json
 
 test: setup-dev lint types ## lint, types, import contracts, unit, contract and integration tests
-	$(BIN)/python -m pytest -q -m "not gpu and not e2e"
+	$(BIN)/python -m pytest -q -m "not gpu and not e2e and not e2e_full"
 
 lint: setup-dev ## ruff and import contracts
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
@@ -114,6 +114,9 @@ cluster-images: cluster ## build what changed of the images and the environment 
 
 test-e2e: setup-dev demo-ci $(if $(KUBECONFIG),,cluster-images) ## the chart and the short pipeline on a real cluster, with faults: that of `make cluster`, or KUBECONFIG=...
 	$(BIN)/python -m pytest -q -m e2e -p no:randomly $(E2E)
+
+test-e2e-full: setup-dev $(if $(KUBECONFIG),,cluster-images) ## the whole tiny profile on the cluster, and what it learned (about half an hour)
+	$(BIN)/python -m pytest -q -s -m e2e_full -p no:randomly tests/e2e
 
 images: ## build the four images with buildah or docker; IMAGE_REGISTRY=registry/project, TAG=0.1.0, BASE=python:3.11-slim-bookworm, IMAGES="operator mlflow"
 	for name in $(IMAGES); do $(IMAGE_BUILD) --build-arg BASE=$(BASE) --build-arg VERSION=$(TAG) --build-arg REVISION=$$(git rev-parse HEAD) \

@@ -27,7 +27,8 @@ def kubeconfig(cluster_root: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def cluster(kubeconfig: Path, cluster_root: Path) -> Cluster:
-    found = Cluster(kubeconfig, bin_dir=None if shutil.which("helm") else cluster_root / "bin")
+    bin_dir = None if shutil.which("helm") else cluster_root / "bin"
+    found = Cluster(kubeconfig, bin_dir, is_development=kubeconfig.is_relative_to(cluster_root))
     try:
         found.kubectl("get", "--raw", "/readyz", timeout_s=20)
     except (CommandError, OSError) as error:
@@ -36,7 +37,7 @@ def cluster(kubeconfig: Path, cluster_root: Path) -> Cluster:
 
 
 @pytest.fixture
-def devcluster_only(kubeconfig: Path, cluster_root: Path) -> None:
-    """What only the development cluster can do: kill its processes, import images."""
-    if not kubeconfig.is_relative_to(cluster_root):
-        pytest.skip(f"needs the development cluster; KUBECONFIG is {kubeconfig}")
+def devcluster_only(cluster: Cluster) -> None:
+    """What only the development cluster can do: kill its processes, compare with what this machine computes."""
+    if not cluster.is_development:
+        pytest.skip(f"needs the development cluster; KUBECONFIG is {cluster.kubeconfig}")

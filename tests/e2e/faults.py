@@ -18,8 +18,15 @@ def lose_pod(cluster: Cluster, namespace: str, selector: str) -> str:
     return pod
 
 
-def kill_operator(proc: Path = Path("/proc")) -> list[int]:
-    """SIGKILL to every operator process that runs in a container of this machine; returns their pids."""
+def kill_operator(cluster: Cluster, namespace: str) -> list[str]:
+    """SIGKILL to its process; on a cluster whose processes are elsewhere its pod goes without a grace period."""
+    if cluster.is_development:
+        return [str(pid) for pid in _kill_operator_processes()]
+    return [lose_pod(cluster, namespace, "app.kubernetes.io/component=operator")]
+
+
+def _kill_operator_processes(proc: Path = Path("/proc")) -> list[int]:
+    """Of every container of this machine; returns their pids."""
     own = (proc / "self/ns/pid").readlink()
     killed = []
     for folder in sorted(p for p in proc.iterdir() if p.name.isdecimal()):

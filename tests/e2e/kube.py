@@ -21,10 +21,11 @@ class CommandError(RuntimeError):
 
 @dataclass(frozen=True)
 class Cluster:
-    """`bin_dir`: where kubectl and helm are, if not on PATH."""
+    """`bin_dir`: where kubectl and helm are, if not on PATH. `is_development`: it is the one of `make cluster`."""
 
     kubeconfig: Path
     bin_dir: Path | None = None
+    is_development: bool = True
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     def command_environ(self) -> dict[str, str]:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from tests.e2e.kube import Cluster, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts/mimo-pipeline"
 RELEASE = "mimo-pipeline"
+_PROJECT_IMAGES = ("operator.image", "workloads.trainerImage", "workloads.rolloutImage", "mlflow.image")
 _ENFORCE = "pod-security.kubernetes.io/enforce"
 
 
 def make_namespace(cluster: Cluster, name: str) -> None:
-    """A namespace that enforces the restricted Pod Security standard, with volumes and the mounted environment.
+    """A namespace that enforces the restricted Pod Security standard.
 
-    Volumes of namespaces that are gone are emptied for it.
+    On the development cluster with volumes (those of namespaces that are gone are emptied) and the mounted environment.
     """
     cluster.apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {_ENFORCE: "restricted"}}}
     )
+    if not cluster.is_development:
+        return
     environ = {**cluster.environ, "KUBECONFIG": str(cluster.kubeconfig)}
     for command in (["storage.sh"], ["environment-pvc.sh", name]):
         subprocess.run([str(ROOT / "devcluster" / command[0]), *command[1:]], env=environ, check=True, timeout=60)
@@ -30,12 +36,27 @@ def delete_namespace(cluster: Cluster, name: str) -> None:
     cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=true", "--timeout=120s")
 
 
-def install(cluster: Cluster, namespace: str, values: Path, *extra: str, release: str = RELEASE) -> None:
+def values(cluster: Cluster) -> list[str]:
+    """Arguments of helm: the development cluster's values, or those of any cluster with images out of a registry."""
+    if cluster.is_development:
+        return ["-f", str(CHART / "values-devcluster.yaml")]
+    registry = os.environ.get("IMAGE_REGISTRY", "")
+    if not registry:
+        pytest.fail(
+            f"KUBECONFIG is {cluster.kubeconfig}, which is not the development cluster, and IMAGE_REGISTRY is empty: "
+            "its nodes need a registry to pull the four images from; `make images IMAGE_REGISTRY=...`, push them, and "
+            "give the same IMAGE_REGISTRY here"
+        )
+    images = [f"{image}.registry={registry}" for image in _PROJECT_IMAGES]
+    return ["-f", str(CHART / "values-tiny.yaml"), "--set", ",".join(images)]
+
+
+def install(cluster: Cluster, namespace: str, *extra: str, release: str = RELEASE) -> None:
     """Returns when every Deployment of the release is available.
 
     The CRD outlives releases and namespaces, so each release takes it over from the one before.
     """
-    arguments = ("-n", namespace, "-f", str(values), "--take-ownership", *extra)
+    arguments = ("-n", namespace, *values(cluster), "--take-ownership", *extra)
     cluster.helm("install", release, str(CHART), *arguments, "--wait", "--timeout", "5m")
 
 

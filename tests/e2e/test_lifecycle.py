@@ -15,12 +15,11 @@ from mimo_vl.storage.layout import attempt_prefix
 from tests.e2e.kube import Cluster, CommandError
 from tests.e2e.pipelines import PIPELINE_LABEL, Pipelines
 from tests.e2e.port_forward import open_release_store
-from tests.e2e.release import CHART, delete_namespace, explain, install, make_namespace
+from tests.e2e.release import CHART, delete_namespace, explain, install, make_namespace, values
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 _NAMESPACE, _RELEASE, _PIPELINE = "mimo-lifecycle", "lifecycle", "long"
-_VALUES = CHART / "values-devcluster.yaml"
 # Long enough that the stage still runs after an upgrade, a rollback and a refused uninstall: a minute on two cores.
 _STEPS = ["base.vision_batch_size=16", "base.vision_steps=200", "base.language_steps=100"]
 _STAGE_DEADLINE_S = 240.0
@@ -69,12 +68,12 @@ def life(cluster: Cluster) -> Iterator[Life]:
 
 def _while_a_stage_runs(life: Life) -> None:
     cluster, pipelines = life.pipelines.cluster, life.pipelines
-    install(cluster, _NAMESPACE, _VALUES, release=_RELEASE)
+    install(cluster, _NAMESPACE, release=_RELEASE)
     pipelines.create(_PIPELINE, profile="tiny", overrides=_STEPS, stages=[{"name": "base", "job": {}}])
     pipelines.wait("the stage runs", lambda: _has_progress(pipelines), _STAGE_DEADLINE_S)
     life.look("installed")
     changed = ("--set", f"operator.resyncIntervalS={_UPGRADED_RESYNC_S}")
-    cluster.helm("upgrade", _RELEASE, str(CHART), "-n", _NAMESPACE, "-f", str(_VALUES), *changed, "--wait")
+    cluster.helm("upgrade", _RELEASE, str(CHART), "-n", _NAMESPACE, *values(cluster), *changed, "--wait")
     life.look("upgraded")
     cluster.helm("rollback", _RELEASE, "1", "-n", _NAMESPACE, "--wait")
     life.look("rolled back")
@@ -106,7 +105,7 @@ def _after_it(life: Life) -> None:
     cluster.helm("uninstall", _RELEASE, "-n", _NAMESPACE, "--wait", "--timeout", "2m")
     pipelines.wait("its pods are gone", lambda: not _release_pods(cluster), 60)
     life.notes["left"] = _everything(cluster)
-    install(cluster, _NAMESPACE, _VALUES, release=_RELEASE)
+    install(cluster, _NAMESPACE, release=_RELEASE)
     life.notes["test"] = cluster.helm("test", _RELEASE, "-n", _NAMESPACE, "--timeout", "2m")
 
 

@@ -24,7 +24,7 @@ from tests.e2e import faults
 from tests.e2e.kube import Cluster, eventually
 from tests.e2e.pod_watch import PodWatch
 from tests.e2e.port_forward import open_release_store
-from tests.e2e.release import CHART, ROOT, delete_namespace, explain, install, make_namespace
+from tests.e2e.release import ROOT, delete_namespace, explain, install, make_namespace
 from tests.e2e.tracking_server import open_tracking
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
@@ -101,7 +101,7 @@ def run(cluster: Cluster) -> Iterator[Run]:
         return
     delete_namespace(cluster, NAMESPACE)
     make_namespace(cluster, NAMESPACE)
-    install(cluster, NAMESPACE, CHART / "values-devcluster.yaml")
+    install(cluster, NAMESPACE)
     cluster.kubectl("apply", "-n", NAMESPACE, "-f", str(ROOT / "examples/demo-ci.yaml"))
     with PodWatch(cluster, NAMESPACE) as watch:
         current = Run(cluster, watch, {}, {})
@@ -126,7 +126,7 @@ def _drive(run: Run) -> None:
     run.notes["lost_worker"] = faults.lose_pod(run.cluster, NAMESPACE, worker)
     run.wait("RL data is curated", "curate-rl")
     run.notes["before_operator_kill"] = {s["name"]: s["attempt"] for s in run.pipeline()["status"]["stages"]}
-    run.notes["killed_operators"] = faults.kill_operator()
+    run.notes["killed_operators"] = faults.kill_operator(run.cluster, NAMESPACE)
     run.wait("MORL has started", "morl")
     _wait_for_saved_step(run, "morl", 1)
     head = "mimo.dev/stage=morl,mimo.dev/component=ray-head"
@@ -194,6 +194,7 @@ def test_a_lost_pod_costs_only_the_steps_after_the_checkpoint(run: Run) -> None:
         assert 0 < stage["resumeStep"] < stage["progress"]["total"], stage
 
 
+@pytest.mark.usefixtures("devcluster_only")
 def test_digests_up_to_sft_equal_those_of_one_machine(run: Run) -> None:
     folder = Path(os.environ.get("MIMO_DEMO_CI_DIR", ROOT / "runs/demo-ci"))
     state = folder / "pipeline.json"

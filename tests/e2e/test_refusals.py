@@ -15,7 +15,7 @@ from mimo_vl.storage.artifacts import publish_directory
 from tests.e2e.kube import Cluster, CommandError
 from tests.e2e.pipelines import Pipelines
 from tests.e2e.port_forward import open_release_store
-from tests.e2e.release import CHART, delete_namespace, install, make_namespace
+from tests.e2e.release import delete_namespace, install, make_namespace
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -30,7 +30,7 @@ def pipelines(cluster: Cluster) -> Iterator[Pipelines]:
     """A release that has only what refusals need: no tracking server."""
     delete_namespace(cluster, _NAMESPACE)
     make_namespace(cluster, _NAMESPACE)
-    install(cluster, _NAMESPACE, CHART / "values-devcluster.yaml", "--set", "mlflow.enabled=false", release=_RELEASE)
+    install(cluster, _NAMESPACE, "--set", "mlflow.enabled=false", release=_RELEASE)
     yield Pipelines(cluster, _NAMESPACE)
     cluster.helm("uninstall", _RELEASE, "-n", _NAMESPACE, "--no-hooks")
     delete_namespace(cluster, _NAMESPACE)
