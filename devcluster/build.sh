@@ -1,6 +1,6 @@
 #!/bin/bash
 # Which binaries does the cluster run? Builds them from Go modules, tier by tier; what is built already is taken from the cache.
-# A module that cannot be had is named with its version; an optional tier is then skipped, a needed one stops the build.
+# A module that cannot be had is named with its version and its tier skipped; a needed tier stops the build then.
 . "$(dirname "$0")/settings.sh"
 
 command -v go >/dev/null || fail "Go is needed to build Kubernetes; got none on PATH; wanted the version named in devcluster/gomods/*/go.mod"
@@ -19,7 +19,7 @@ for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
 done
 flags=(-trimpath -ldflags "${linker[*]}")
 
-# skip TIER REASON: an optional tier is left out, visibly: later steps and tests read this file.
+# skip TIER REASON: what needs this tier is left out, visibly: later steps and tests read this file.
 skip() {
   mkdir -p "$SKIPPED" && printf '%s\n' "$2" >"$SKIPPED/$1"
   say "SKIPPED $1: $2"
@@ -42,21 +42,21 @@ compile() {
 
 # tier NAME needed|optional FOLDER MODULE PACKAGES [MANIFESTS]: one group of binaries that are there or not there together.
 tier() {
-  local name=$1 need=$2 folder=$3 module=$4 packages=$5 manifests=${6:-} wanted built reason source
+  local name=$1 need=$2 folder=$3 module=$4 packages=$5 manifests=${6:-} wanted built source
   wanted=$(version "$folder" "$module")
   built=$CACHE/$name-$wanted-$(key "$(go env GOVERSION)" "${flags[@]}" "$packages" "$manifests" \
     "$(cat "$DEVCLUSTER/gomods/$folder"/go.{mod,sum} "$DEVCLUSTER/gomods/$folder"/*/*.go 2>/dev/null)")
   rm -f "$SKIPPED/$name"
   if [ ! -d "$built" ]; then
     rm -rf "$built.new" && mkdir -p "$built.new/bin"
-    reason="Go module $module $wanted cannot be had or built"
     say "building $name ($module $wanted)"
-    # shellcheck disable=SC2086  # packages is a list of words
-    if ! source=$(download "$folder" "$module" "$wanted") || ! compile "$folder" "$built.new/bin" $packages; then
-      [ "$need" = optional ] || fail "$reason: it is needed for every cluster; see the messages above"
-      skip "$name" "$reason"
+    if ! source=$(download "$folder" "$module" "$wanted"); then
+      skip "$name" "Go module $module $wanted cannot be had"
+      [ "$need" = optional ] || fail "$name is needed for every cluster; see the messages above"
       return
     fi
+    # shellcheck disable=SC2086  # packages is a list of words
+    compile "$folder" "$built.new/bin" $packages || fail "$name ($module $wanted) cannot be built; see the messages above"
     # etcd's main package is not called etcd.
     [ "$name" != etcd ] || mv "$built.new/bin/server" "$built.new/bin/etcd"
     [ -z "$manifests" ] || { cp -r "$source/$manifests" "$built.new/manifests" && chmod -R u+w "$built.new/manifests"; }
