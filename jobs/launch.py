@@ -16,7 +16,6 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +33,7 @@ from mimo_vl.observability.logging import configure_logging
 from mimo_vl.observability.memory import PssSampler
 from mimo_vl.schema.environment import StageEnvironment
 from mimo_vl.schema.manifest import ExitRecord
+from mimo_vl.stop_request import StopRequest
 from mimo_vl.storage import ArtifactStore, store_for_uri
 from mimo_vl.storage.attempts import claim_attempt, write_exit_record
 from mimo_vl.storage.layout import node_log_key, split_output_uri
@@ -48,14 +48,14 @@ _CGROUP_EVENTS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/mem
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parse(sys.argv[1:] if argv is None else argv)
     configure_logging(json_lines=os.environ.get("MIMO_LOG_FORMAT", "text") == "json")
-    stop = threading.Event()
+    stop = StopRequest()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     _lead_own_session()
     with _pid_file(os.environ.get("MIMO_DRIVER_PID_FILE", "")):
         return _launch(arguments, stop)
 
 
-def _launch(arguments: argparse.Namespace, stop: threading.Event) -> int:
+def _launch(arguments: argparse.Namespace, stop: StopRequest) -> int:
     try:
         node = read_node(os.environ)
         env = StageEnvironment.from_environ(os.environ)
@@ -128,7 +128,7 @@ def _storage(env: StageEnvironment) -> tuple[StorageConfig, ConfigError | None]:
         return StorageConfig(), error
 
 
-def _run(arguments: argparse.Namespace, node: Node, owner: str, stop: threading.Event) -> ExitRecord:
+def _run(arguments: argparse.Namespace, node: Node, owner: str, stop: StopRequest) -> ExitRecord:
     ooms_before = _num_oom_kills()
     with tempfile.TemporaryDirectory(prefix="mimo-launch-") as folder:
         command = [sys.executable, "-m", arguments.module, *arguments.arguments]

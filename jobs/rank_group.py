@@ -8,11 +8,12 @@ import logging
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Mapping, Sequence
 
 import psutil
+
+from mimo_vl.stop_request import StopRequest
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class RankGroup:
             rank = subprocess.Popen(self._command, env=dict(environment), preexec_fn=die_with_launcher)
             self._ranks.append(rank)
 
-    def wait(self, stop: threading.Event) -> list[int]:
+    def wait(self, stop: StopRequest) -> list[int]:
         """Exit codes by rank, negative = signal. After `stop` or a failure: SIGTERM to the rest, then SIGKILL."""
         deadline_s: float | None = None
         while any(code is None for code in self._poll()):

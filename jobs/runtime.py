@@ -34,6 +34,7 @@ from mimo_vl.errors import EXIT_DONE, EXIT_RESUME, ConfigError
 from mimo_vl.observability.logging import configure_logging
 from mimo_vl.schema.environment import StageEnvironment, credential_variables
 from mimo_vl.schema.manifest import Claim
+from mimo_vl.stop_request import StopRequest
 from mimo_vl.storage import ArtifactStore, Credentials, store_for_uri
 from mimo_vl.storage.attempt_files import AttemptFiles, InputAccess
 from mimo_vl.storage.attempts import claim_attempt, require_claim
@@ -113,7 +114,7 @@ def num_threads() -> int:
     return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
 
 
-def build_context(environ: Mapping[str, str], stop: threading.Event) -> StageContext:
+def build_context(environ: Mapping[str, str], stop: StopRequest) -> StageContext:
     """Read the environment, claim the attempt (rank 0), make the folders, start tracking."""
     env = StageEnvironment.from_environ(environ)
     config = load_config(env.config_path)
@@ -264,8 +265,8 @@ def _start_tracker(env: StageEnvironment, config: PipelineConfig, store: Artifac
     return tracker
 
 
-def _watch_sigterm() -> threading.Event:
-    stop = threading.Event()
+def _watch_sigterm() -> StopRequest:
+    stop = StopRequest()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
         if sys.__stderr__ is not None:

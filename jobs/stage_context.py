@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from pathlib import Path
 from mimo_vl.config.pipeline import PipelineConfig
 from mimo_vl.errors import ConfigError, PermanentError, StorageError
 from mimo_vl.schema.manifest import FileEntry, InputRef, KeyEntry, Manifest, OutputPointer, Progress
+from mimo_vl.stop_request import StopRequest
 from mimo_vl.storage import ArtifactStore
 from mimo_vl.storage.artifacts import publish_directory
 from mimo_vl.storage.attempt_files import AttemptFiles
@@ -67,7 +67,7 @@ class StageContext:
     store: ArtifactStore
     files: AttemptFiles
     """The attempt's folders, for any process on any node."""
-    stop: threading.Event
+    stop: StopRequest
     started_at: str
     tracking_uri: str = ""
     """Of the tracking server; "" = none."""

@@ -18,6 +18,7 @@ from mimo_vl.config.compose import dump_config
 from mimo_vl.config.pipeline import PipelineConfig
 from mimo_vl.schema.environment import VARIABLES
 from mimo_vl.schema.manifest import KeyEntry
+from mimo_vl.stop_request import StopRequest
 from mimo_vl.storage.keys import record_key
 from mimo_vl.storage.store import ArtifactStore, open_store
 from operators.mimo_pipeline.api import (
@@ -56,7 +57,7 @@ class LocalRunner:
     display: Display
     modules: Mapping[str, str] = field(default_factory=lambda: STAGE_MODULES)
     memory: MemoryPeak = field(default_factory=MemoryPeak)
-    stop_requested: threading.Event = field(default_factory=threading.Event)
+    stop_requested: StopRequest = field(default_factory=StopRequest)
 
     def __post_init__(self) -> None:
         self.store: ArtifactStore = open_store(self.config.storage, default_root=self.folder.store_path)
