@@ -72,6 +72,8 @@ class ClusterSettings(ApiModel):
     node_lost_timeout_s: float = Field(default=300.0, ge=10)
     """Pods on a node that is NotReady for longer count as gone, after their attempt was revoked."""
     resync_interval_s: float = Field(default=120.0, ge=1)
+    gpu_hour_price: float = Field(default=0.0, ge=0)
+    """Of one GPU, in the money of whoever reads the dashboards; 0 = costs are shown as 0."""
     pipeline_namespaces: tuple[str, ...] = ()
     """Namespaces whose pipelines this operator runs; empty = its own only."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from operators.mimo_pipeline.kubernetes.metrics import OperatorMetrics
+from operators.mimo_pipeline.operator_metrics import OperatorMetrics
 from tests.charts.helm import Manifest, of_kind, pod_templates, render
 
 _KNOWN = ("kubeflow.org/v1/PyTorchJob", "ray.io/v1/RayJob", "monitoring.coreos.com/v1")
@@ -29,13 +29,13 @@ def test_rules_ask_only_for_metrics_of_the_operator() -> None:
 
 
 def test_monitors_select_pods_with_the_port_they_name() -> None:
-    operator, ray = _monitored("PodMonitor")
+    operator, ray, stages = _monitored("PodMonitor")
     template = pod_templates(render())["Deployment/mimo-pipeline-operator"]
     assert operator["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
     ports = {port["name"] for port in template["spec"]["containers"][0]["ports"]}
     assert {endpoint["port"] for endpoint in operator["spec"]["podMetricsEndpoints"]} <= ports
     assert ray["spec"]["namespaceSelector"] == {"matchNames": ["mimo"]}
-    assert {m["metadata"]["labels"]["release"] for m in (operator, ray)} == {"prometheus"}
+    assert {m["metadata"]["labels"]["release"] for m in (operator, ray, stages)} == {"prometheus"}
 
 
 def _monitored(kind: str) -> list[Manifest]:

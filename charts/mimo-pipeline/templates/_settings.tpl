@@ -37,6 +37,7 @@ environment:
 rayVersion: {{ $workloads.rayVersion | quote }}
 nodeLostTimeoutS: {{ .Values.operator.nodeLostTimeoutS }}
 resyncIntervalS: {{ .Values.operator.resyncIntervalS }}
+gpuHourPrice: {{ .Values.monitoring.gpuHourPrice }}
 pipelineNamespaces:
   {{- toYaml .Values.pipelineNamespaces | nindent 2 }}
 {{- end }}
