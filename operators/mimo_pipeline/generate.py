@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from mimo_vl.config.reference import config_reference
 from operators.mimo_pipeline.chart_images import images_txt
 from operators.mimo_pipeline.chart_readme import readme
 from operators.mimo_pipeline.chart_rules import rules_yaml
@@ -37,6 +38,7 @@ FILES: Mapping[str, Callable[[], str]] = {
     "charts/mimo-pipeline/images.txt": images_txt,
     "charts/mimo-pipeline/README.md": readme,
     "docs/mimopipeline.md": spec_reference,
+    "docs/configuration.md": config_reference,
 }
 
 
