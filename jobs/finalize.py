@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from pydantic import TypeAdapter
+
+from jobs.run_source import PLACES
 from jobs.runtime import run_stage
 from jobs.stage_context import StageContext
+from mimo_vl.config.pipeline import PipelineConfig
 from mimo_vl.errors import InputError
 from mimo_vl.evaluation.collect import StageOutput, collect, open_output
-from mimo_vl.evaluation.report import RunFacts, render_report
 from mimo_vl.evaluation.summary import build_summary, summary_text
+from mimo_vl.reporting.page import render_artifact_page
+from mimo_vl.reporting.read import Source, read_run
+from mimo_vl.reporting.run import Environment, KnownStage
+from mimo_vl.storage import store_for_uri
 from mimo_vl.storage.layout import run_prefix
 from mimo_vl.tracking import RunStatus, finish_pipeline_run, replay_journals
 from mimo_vl.vocabulary import StageName
@@ -25,9 +33,9 @@ def main(ctx: StageContext) -> Mapping[str, float]:
     material = collect(outputs)
     summary = build_summary(material, unfinished=unfinished)
     (ctx.out_dir / "summary.json").write_text(summary_text(summary), encoding="utf-8")
-    # Nothing that depends on when or where the run was: `mimo report` adds times to the copy in the run folder.
-    facts = RunFacts(title=f"MiMo-VL, profile {ctx.config.profile}")
-    (ctx.out_dir / "report.html").write_text(render_report(material, summary.stages, facts), encoding="utf-8")
+    # Nothing that depends on when or where the run was: `mimo report` writes the same page with times and addresses.
+    page = render_artifact_page(read_run(_source(ctx, unfinished)))
+    (ctx.out_dir / "report.html").write_text(page, encoding="utf-8")
     _finish_tracking(ctx, RunStatus.FAILED if unfinished else RunStatus.FINISHED)
     return {"stages": float(len(outputs)), "unfinished": float(len(unfinished))}
 
@@ -48,6 +56,32 @@ def _started_stages(ctx: StageContext) -> list[str]:
     prefix = run_prefix(ctx.run_id) + "/"
     names = {o.key.removeprefix(prefix).split("/")[0] for o in ctx.store.list(prefix) if o.key.endswith("/claim.json")}
     return sorted(names - {str(StageName.FINALIZE)})
+
+
+def _source(ctx: StageContext, unfinished: Sequence[str]) -> Source:
+    """As this stage knows the run: by its inputs, some of which an earlier run made, and what was started in vain."""
+    own = f"/{run_prefix(ctx.run_id)}/"
+    known = [
+        KnownStage(name=name, state="Succeeded", output_uri=ref.uri, reused=own not in ref.uri)
+        for name, ref in ctx.inputs.items()
+    ]
+    known += [KnownStage(name=name, state="Failed") for name in unfinished if name not in ctx.inputs]
+    order = {str(name): position for position, name in enumerate(StageName)}
+    return Source(
+        store=ctx.store,
+        run_id=ctx.run_id,
+        open_store=lambda uri: store_for_uri(uri, ctx.config.storage),
+        known=sorted(known, key=lambda stage: (order.get(stage.name, len(order)), stage.name)),
+        title=f"MiMo-VL, profile {ctx.config.profile}",
+        profile=ctx.config.profile,
+        environment=Environment(config=_result_config(ctx.config), code_digest=ctx.code_digest),
+    )
+
+
+def _result_config(config: PipelineConfig) -> dict[str, Any]:
+    """Without addresses of stores and servers."""
+    values: dict[str, Any] = TypeAdapter(PipelineConfig).dump_python(config, mode="json")
+    return {name: value for name, value in values.items() if name not in PLACES}
 
 
 def _finish_tracking(ctx: StageContext, status: RunStatus) -> None:

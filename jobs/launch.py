@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from jobs.environment_record import leave_environment
 from jobs.exit_status import summarise
 from jobs.failures import describe_failure, read_failure
 from jobs.log_shipper import ship_output
@@ -65,6 +66,7 @@ def _launch(arguments: argparse.Namespace, stop: threading.Event) -> int:
         claim = make_claim(env.stage_key)
         if node.is_first:
             claim_attempt(store, attempt, claim)
+            leave_environment(store_for_uri(root_uri, storage.impatient()), attempt)
     except MimoError as error:
         # Not our attempt, or no place to write to: the termination log alone.
         return _refuse(error)
