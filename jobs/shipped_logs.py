@@ -41,9 +41,17 @@ def shipped_logs(
     yield from found
 
 
+def storage_config(pipeline: PipelineObject) -> StorageConfig:
+    """Address of the S3 store, as it is reached from here."""
+    return _s3_config(_storage_section(pipeline))
+
+
+def _s3_config(section: dict[str, Any]) -> StorageConfig:
+    return StorageConfig(kind="s3", **{name: section[name] for name in ("endpoint", "region", "secure")})
+
+
 def _read(where: str, section: dict[str, Any], node: int | None) -> list[tuple[str, str]]:
-    storage = StorageConfig(kind="s3", **{name: section[name] for name in ("endpoint", "region", "secure")})
-    store = store_for_uri(where, storage.impatient())
+    store = store_for_uri(where, _s3_config(section).impatient())
     listed = [re.fullmatch(rf"{LOGS_DIR}/node-(\d+)\.log", info.key) for info in store.list(f"{LOGS_DIR}/")]
     nodes = sorted(int(match[1]) for match in listed if match)
     chosen = [number for number in nodes if node in (None, number)]
