@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from jobs.pipeline_documents import log_pipeline
 from jobs.run_source import PLACES
 from jobs.runtime import run_stage
 from jobs.stage_context import StageContext
@@ -18,7 +20,7 @@ from mimo_vl.evaluation.collect import StageOutput, collect, open_output
 from mimo_vl.evaluation.summary import build_summary, summary_text
 from mimo_vl.reporting.page import render_artifact_page
 from mimo_vl.reporting.read import Source, read_run
-from mimo_vl.reporting.run import Environment, KnownStage
+from mimo_vl.reporting.run import Environment, KnownStage, Run
 from mimo_vl.storage import store_for_uri
 from mimo_vl.storage.layout import run_prefix
 from mimo_vl.tracking import RunStatus, finish_pipeline_run, replay_journals
@@ -34,9 +36,9 @@ def main(ctx: StageContext) -> Mapping[str, float]:
     summary = build_summary(material, unfinished=unfinished)
     (ctx.out_dir / "summary.json").write_text(summary_text(summary), encoding="utf-8")
     # Nothing that depends on when or where the run was: `mimo report` writes the same page with times and addresses.
-    page = render_artifact_page(read_run(_source(ctx, unfinished)))
-    (ctx.out_dir / "report.html").write_text(page, encoding="utf-8")
-    _finish_tracking(ctx, RunStatus.FAILED if unfinished else RunStatus.FINISHED)
+    run, report = read_run(_source(ctx, unfinished)), ctx.out_dir / "report.html"
+    report.write_text(render_artifact_page(run), encoding="utf-8")
+    _finish_tracking(ctx, run, report, RunStatus.FAILED if unfinished else RunStatus.FINISHED)
     return {"stages": float(len(outputs)), "unfinished": float(len(unfinished))}
 
 
@@ -84,10 +86,11 @@ def _result_config(config: PipelineConfig) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in PLACES}
 
 
-def _finish_tracking(ctx: StageContext, status: RunStatus) -> None:
-    tracking, run = ctx.config.tracking, run_prefix(ctx.run_id)
-    replay_journals(tracking, uri=ctx.tracking_uri, store=ctx.store, run=run, skip_attempt=ctx.attempt_prefix)
-    finish_pipeline_run(tracking, uri=ctx.tracking_uri, store=ctx.store, run=run, status=status)
+def _finish_tracking(ctx: StageContext, run: Run, report: Path, status: RunStatus) -> None:
+    log_pipeline(ctx, run, report)
+    tracking, prefix = ctx.config.tracking, run_prefix(ctx.run_id)
+    replay_journals(tracking, uri=ctx.tracking_uri, store=ctx.store, run=prefix, skip_attempt=ctx.attempt_prefix)
+    finish_pipeline_run(tracking, uri=ctx.tracking_uri, store=ctx.store, run=prefix, status=status)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,13 @@ TORCH_STAGES = (
     "reward-model-multimodal",
 )
 JOB_STAGES = ("base", "curate", "curate-rl", "evaluate", "finalize")
+# Alias in the registry -> stage whose model it is.
+MODELS = {
+    "sft": "long-context-sft",
+    "rl": "morl",
+    "reward-text": "reward-model-text",
+    "reward-multimodal": "reward-model-multimodal",
+}
 # Weights of these are the same wherever they are trained with the same ranks and threads.
 COMPARED = (
     "base",
@@ -233,13 +240,13 @@ def test_every_manifest_names_its_inputs_by_digest(run: Run) -> None:
         assert manifest.files, stage["name"]
 
 
-def test_the_sft_and_the_rl_model_are_registered_with_their_digests(run: Run) -> None:
+def test_the_four_models_are_registered_with_their_digests(run: Run) -> None:
     digests = {s["name"]: s["digest"] for s in run.pipeline()["status"]["stages"]}
     uris = {s["name"]: s["outputUri"] for s in run.pipeline()["status"]["stages"]}
     with open_tracking(run.cluster, NAMESPACE) as tracking:
         aliases = tracking.aliases("mimo-vl-tiny")
-    assert set(aliases) == {"sft", "rl"}
-    for alias, stage in (("sft", "long-context-sft"), ("rl", "morl")):
+    assert set(aliases) == set(MODELS)
+    for alias, stage in MODELS.items():
         tags = {t["key"]: t["value"] for t in aliases[alias]["tags"]}
         assert tags["mimo.digest"] == digests[stage]
         assert aliases[alias]["source"].startswith(uris[stage])

@@ -30,7 +30,7 @@ class Server:
     def start(self) -> None:
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self._folder}/mlflow.db"]
-        command += ["--default-artifact-root", str(self._folder / "artifacts")]
+        command += ["--artifacts-destination", (self._folder / "artifacts").as_uri()]
         with (self._folder / "server.log").open("ab") as log:
             environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
             # No background jobs: they are one more process with all of mlflow.
@@ -49,6 +49,9 @@ class Server:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+    def artifact(self, experiment_id: str, run_id: str, path: str) -> bytes:
+        return (self._folder / "artifacts" / experiment_id / run_id / "artifacts" / path).read_bytes()
 
     def _is_up(self) -> bool:
         try:
