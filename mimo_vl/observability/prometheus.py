@@ -63,9 +63,16 @@ class PrometheusExporter(Collector):
 
 
 def run_samples(labels: Mapping[str, str], values: Mapping[str, float]) -> list[Sample]:
-    """Of logged names. Raises KeyError as `set_values`."""
-    found = [(*_find(name), value) for name, value in values.items()]
-    return [Sample(metric, {**labels, PART_LABEL: part}, value) for metric, part, value in found]
+    """Of logged names; a declared name (train/loss) goes over a plain one of the same metric (loss_last).
+
+    Raises:
+        KeyError: as `set_values`.
+    """
+    found: dict[tuple[str, str], Sample] = {}
+    for name in sorted(values, key=lambda name: "/" in name):
+        metric, part = _find(name)
+        found[metric.name, part] = Sample(metric, {**labels, PART_LABEL: part}, values[name])
+    return list(found.values())
 
 
 def gauge_families(samples: Iterable[Sample], metrics: Iterable[Metric]) -> Iterator[GaugeMetricFamily]:
