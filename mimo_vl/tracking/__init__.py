@@ -17,8 +17,10 @@ system_metrics.py   CPU and memory while the stage runs
 charts.py           curves as SVG
 stage_plots.py      which curves of a stage are drawn
 tables.py           rows as MLflow tables: rollouts, predictions, stages
+data_card.py        what an input of a stage holds
 sources.py          mimo-store:// model sources
-mlmodel.py          the MLmodel file beside a model
+artifact_repository.py settings.py    how MLflow opens them
+mlmodel.py          the MLmodel file and the card beside a model
 """
 
 from mimo_vl.tracking.build import build_tracker
