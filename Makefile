@@ -20,7 +20,7 @@ CLUSTER = UV=$(UV) PYTHON=$(BIN)/python devcluster/cluster.sh
 EXTRAS = train serve gpu vllm operator bench dev
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml
 
-.PHONY: help setup setup-dev setup-smol setup-kfp setup-bench demo demo-ci demo-check test lint format types unit bench test-gpu plan lock generate verify golden-update cluster cluster-build cluster-images cluster-down test-e2e images chart-lint clean
+.PHONY: help setup setup-dev setup-smol setup-kfp setup-bench demo demo-ci demo-check test lint format types unit bench test-gpu plan docs lock generate verify golden-update cluster cluster-build cluster-images cluster-down test-e2e images chart-lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,11 @@ $(VENV)/.dev: requirements/dev.txt requirements/smol.txt $(VENV)/.train
 $(VENV)-kfp/.kfp: requirements/kfp.txt | $(VENV)/bin/python
 	$(PYTHON) -m venv $(VENV)-kfp
 	VIRTUAL_ENV=$(CURDIR)/$(VENV)-kfp $(UV) pip install --quiet --compile-bytecode --require-hashes -r requirements/kfp.txt
+	@touch $@
+
+$(VENV)-docs/.docs: requirements/docs.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)-docs
+	VIRTUAL_ENV=$(CURDIR)/$(VENV)-docs $(UV) pip install --quiet --require-hashes -r requirements/docs.txt
 	@touch $@
 
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
@@ -70,6 +75,10 @@ demo-check: setup ## assert that the demo learned: reads runs/demo/summary.json
 
 test: setup-dev setup-kfp lint types ## lint, types, import contracts, unit, contract and integration tests
 	$(BIN)/python -m pytest -q -m "not gpu and not e2e"
+
+docs: $(VENV)-docs/.docs ## the documentation as a site in runs/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(CURDIR)/$(VENV)-docs/bin/mkdocs build --strict --quiet
+	@echo "open runs/site/index.html"
 
 lint: setup-dev ## ruff and import contracts
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
@@ -101,6 +110,7 @@ lock: ## rewrite requirements/*.txt from pyproject.toml
 	$(COMPILE) --extra kfp -c requirements/operator.txt -o requirements/kfp.txt
 	$(COMPILE) --extra train --extra serve --extra vllm -c requirements/all.txt -o requirements/rollout.txt
 	$(filter-out pyproject.toml,$(COMPILE)) --group pyproject.toml:mlflow -c requirements/all.txt -o requirements/mlflow.txt
+	$(filter-out pyproject.toml,$(COMPILE)) --group pyproject.toml:docs -o requirements/docs.txt
 
 generate: setup-dev setup-kfp ## rewrite files that are made from code: the CRD of the chart, packages for Kubeflow Pipelines, references
 	$(BIN)/python -m operators.mimo_pipeline.generate
