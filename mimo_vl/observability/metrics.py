@@ -109,6 +109,8 @@ LAST_STEP_TIME = Metric("stage/last_step_time", "seconds", "When it last told of
 SYSTEM_CPU_PERCENT = Metric("system/cpu_utilization_percentage", "percent", "CPU use of the machine, all cores = 100")
 SYSTEM_MEMORY_PERCENT = Metric("system/system_memory_usage_percentage", "percent", "Memory use of the machine")
 SYSTEM_MEMORY_BYTES = Metric("system/system_memory_used", "bytes", "Memory of the machine that is not available")
+SYSTEM_GPU_PERCENT = Metric("system/gpu_utilization_percentage", "percent", "Share of time in which the GPU worked")
+SYSTEM_GPU_MEMORY_BYTES = Metric("system/gpu_memory_used", "bytes", "Memory of the GPU in use, by all processes")
 PROCESS_PSS_BYTES = Metric("system/process_pss", "bytes", "Proportional set size of this process and its children")
 
 _TASK = ("task",)
