@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from rich.console import Console
 
+from jobs.cli_output import wide_console
 from mimo_vl.config.compose import compose
 from mimo_vl.config.pipeline import PipelineConfig, stage_config_digest
 from mimo_vl.errors import EXIT_DONE, EXIT_RESUME, EXIT_RETRY, MimoError
@@ -30,9 +31,6 @@ from operators.mimo_pipeline.profile_graph import graph_of
 from operators.mimo_pipeline.stage_graph import only, up_to
 
 logger = logging.getLogger(__name__)
-
-# Columns of the stage table with full artifact and run names.
-_LOG_WIDTH = 180
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +68,7 @@ def run_pipeline(
 
     `modules`: Python module of each stage's process.
     """
-    console = console or default_console()
+    console = console or wide_console()
     started_s = time.monotonic()
     config, wanted = resolve(request)
     folder = RunFolder(request.run_dir)
@@ -89,12 +87,6 @@ def run_pipeline(
         return _conclude(console, runner, status, time.monotonic() - started_s)
 
 
-def default_console() -> Console:
-    """Wide where nobody's terminal limits it, so that tables in logs are not folded."""
-    console = Console()
-    return console if console.is_terminal else Console(width=_LOG_WIDTH)
-
-
 def _conclude(console: Console, runner: LocalRunner, status: MimoPipelineStatus, total_s: float) -> int:
     folder = runner.folder
     if status.phase not in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED):
@@ -106,7 +98,7 @@ def _conclude(console: Console, runner: LocalRunner, status: MimoPipelineStatus,
     show_end(console, folder, status, summary)
     console.print(f"total {duration(total_s)}, at most {peak / 2**30:.2f} GiB (PSS of all processes)", highlight=False)
     if runner.config.tracking.kind == "mlflow" and not runner.config.tracking.uri:
-        command = f"mlflow ui --backend-store-uri {runner.tracking.backend_uri}"
+        command = runner.tracking.look_command
         console.print(f"MLflow: {command}, then http://127.0.0.1:5000", markup=False, highlight=False, soft_wrap=True)
     return EXIT_DONE if status.phase == Phase.SUCCEEDED else EXIT_RETRY
 

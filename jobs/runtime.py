@@ -205,6 +205,11 @@ def store_endpoint_url() -> str:
     return os.environ.get("AWS_ENDPOINT_URL", "")
 
 
+def is_in_cluster() -> bool:
+    """This process runs in a pod, for which Services have addresses."""
+    return bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
+
+
 def input_credentials(name: str) -> Credentials | None:
     """Of an input's own store, on the node on which it is called; None = it has none of its own."""
     return _input_credentials(name, os.environ)

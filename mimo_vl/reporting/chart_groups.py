@@ -65,14 +65,14 @@ _GROUPS = (
     ChartGroup(
         title="Time",
         unit="seconds",
-        pattern=r"(?:rl|train)/(.+_time|data_wait|step_time)",
+        pattern=r"(?:rl|train)/(.+_time)",
         is_main=False,
         is_of_the_machine=True,
     ),
     ChartGroup(
         title="Wait for data",
         unit="share of the step",
-        pattern=r"data_wait_fraction",
+        pattern=r"(?:train/)?data_wait_fraction",
         whole="share",
         is_main=False,
         is_of_the_machine=True,
@@ -80,12 +80,12 @@ _GROUPS = (
     ChartGroup(
         title="Memory",
         unit="bytes",
-        pattern=r"system/(process_pss|system_memory_used)",
+        pattern=r"system/((?:process_pss|system_memory_used)(?:/.+)?)",
         is_main=False,
         is_of_the_machine=True,
     ),
     ChartGroup(
-        title="Machine", unit="percent", pattern=r"system/(.+_percentage)", is_main=False, is_of_the_machine=True
+        title="Machine", unit="percent", pattern=r"system/(.+_percentage(?:/.+)?)", is_main=False, is_of_the_machine=True
     ),
 )
 

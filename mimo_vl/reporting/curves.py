@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mimo_vl.tracking.journal import JournalEntry
+from mimo_vl.tracking.tracker import Target
 
 Floats = npt.NDArray[np.float64]
 
@@ -59,7 +60,7 @@ class AttemptMetrics:
 
     def add(self, entry: JournalEntry) -> None:
         self.last_time_ms = max(self.last_time_ms, entry.time_ms)
-        if entry.kind != "metrics":
+        if entry.kind != "metrics" or entry.target != Target.ATTEMPT:
             return
         for name, text in entry.values.items():
             self.steps.setdefault(name, array("d")).append(entry.step)

@@ -150,7 +150,11 @@ def _completed(stage: Stage, names: Collection[str]) -> Stage:
 
 
 def _metrics(store: ArtifactStore, prefix: str) -> AttemptMetrics:
-    return read_attempt_metrics(read_journal(store, join(prefix, JOURNAL_DIR)))
+    """Of all nodes of the attempt: the first one's journal, and one folder in it for each other node."""
+    journal = join(prefix, JOURNAL_DIR)
+    chunks = [info.key for info in store.list(f"{journal}/") if info.key.endswith(".jsonl")]
+    folders = sorted({key.rpartition("/")[0] for key in chunks})
+    return read_attempt_metrics(entry for folder in folders for entry in read_journal(store, folder))
 
 
 def _ended_by_its_metrics(attempt: Attempt, metrics: AttemptMetrics) -> Attempt:

@@ -277,7 +277,7 @@ def _mimo(run: Run, *arguments: str) -> str:
 
 
 def test_mimo_status_shows_every_stage(run: Run) -> None:
-    found = json.loads(_mimo(run, "status", "--json"))
+    found = json.loads(_mimo(run, "status", "--output", "json"))
     assert {s["name"]: s["state"] for s in found["status"]["stages"]} == dict.fromkeys(
         (*JOB_STAGES, *TORCH_STAGES, "morl"), "Succeeded"
     )
@@ -285,6 +285,20 @@ def test_mimo_status_shows_every_stage(run: Run) -> None:
     assert f"{_run_id(run)}  Succeeded" in table
     assert table.count("Succeeded") == len(found["status"]["stages"]) + 1
     assert "MLflow: http" in table
+
+
+def test_mimo_reads_the_store_through_a_forwarded_port_with_the_named_secret(run: Run, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    found = json.loads(_mimo(run, "report", "--to", str(page), "--output", "json"))
+    attempts = {s["name"]: [a["state"] for a in s["attempts"]] for s in found["stages"]}
+    assert {states[-1] for states in attempts.values()} == {"Succeeded"}
+    # The faults of this run: what was killed is told beside what succeeded.
+    assert any(len(states) > 1 for states in attempts.values())
+    assert "<svg" in page.read_text()
+    checked = json.loads(_mimo(run, "artifacts", "verify", "--stage", "base", "--output", "json"))
+    assert [(a["stage"], a["problem"]) for a in checked] == [("base", "")]
+    lineage = json.loads(_mimo(run, "lineage", "--output", "json"))
+    assert {a["name"] for a in lineage["artifacts"]} >= {"base", "curate", "morl"}
 
 
 def test_mimo_logs_prints_what_the_pod_wrote(run: Run) -> None:
