@@ -26,7 +26,7 @@ from mimo_vl.errors import EXIT_RESUME, ConfigError
 from operators.mimo_pipeline.api import TERMINAL_PHASES
 from operators.mimo_pipeline.builders.process import STAGE_MODULES
 from operators.mimo_pipeline.code_digest import project_root
-from operators.mimo_pipeline.kubeflow import PACKAGES
+from operators.mimo_pipeline.kubeflow.package import PACKAGES
 from operators.mimo_pipeline.local.state import PipelineObject, RunFolder
 
 logger = logging.getLogger(__name__)

@@ -122,7 +122,9 @@ class Step:
         return pipeline
 
     def _may_steer(self, pipeline: PipelineObject) -> bool:
-        return pipeline.metadata.annotations.get(naming.ANNOTATION_KUBEFLOW_RUN) == self.request.run_id
+        """This run made the pipeline, or the operator started it to show the pipeline."""
+        made_by = pipeline.metadata.annotations.get(naming.ANNOTATION_KUBEFLOW_RUN)
+        return self.request.run_id in (made_by, pipeline.status.kubeflow_run)
 
     def _tell(self, pipeline: PipelineObject) -> None:
         """A line whenever the state changes."""

@@ -19,7 +19,7 @@ from mimo_vl.config.compose import compose
 from mimo_vl.vocabulary import StageName
 from operators.mimo_pipeline.api import StageSpec
 from operators.mimo_pipeline.chart_images import CHART, chart_version
-from operators.mimo_pipeline.kubeflow import PACKAGES
+from operators.mimo_pipeline.kubeflow.package import PACKAGES
 from operators.mimo_pipeline.profile_graph import graph_of
 
 # kfp reads annotations at run time: no `from __future__ import annotations` here.

@@ -13,7 +13,7 @@ from jobs.kfp_request import KfpRequest
 from mimo_vl.config.compose import compose
 from operators.mimo_pipeline.chart_images import chart_version
 from operators.mimo_pipeline.code_digest import project_root
-from operators.mimo_pipeline.kubeflow import PACKAGES
+from operators.mimo_pipeline.kubeflow.package import PACKAGES
 from operators.mimo_pipeline.profile_graph import graph_of
 
 PROFILES = ("tiny", "smol", "mimo_vl_7b")

@@ -19,7 +19,7 @@ from mimo_vl.errors import ServiceUnavailableError
 logger = logging.getLogger(__name__)
 
 _API = "/apis/v2beta1"
-_TIMEOUT = urllib3.Timeout(connect=5.0, read=30.0)
+_TIMEOUT = urllib3.Timeout(connect=5.0, read=20.0)
 # Of a call that may be repeated, with the pauses between them.
 _TRIES = 4
 _FIRST_PAUSE_S = 0.5
@@ -72,6 +72,8 @@ class KubeflowClient:
     """Such as http://ml-pipeline.kubeflow.svc:8888"""
     token_file: Path | None = None
     ca_file: Path | None = None
+    tries: int = _TRIES
+    """Of calls that may be repeated while there is no answer."""
     sleep: Callable[[float], None] = time.sleep
     _pool: urllib3.PoolManager = field(init=False, repr=False)
 
@@ -106,9 +108,9 @@ class KubeflowClient:
         query = {"filter": _equals("display_name", name), "page_size": "1", **where}
         found = self._call("GET", "/experiments", query=query).get("experiments") or []
         if found:
-            return str(found[0]["experiment_id"])
+            return _text(found[0], "experiment_id")
         made = self._call("POST", "/experiments", body={"display_name": name, **where}, tries=1)
-        return str(made["experiment_id"])
+        return _text(made, "experiment_id")
 
     def _call(
         self,
@@ -117,10 +119,10 @@ class KubeflowClient:
         *,
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
-        tries: int = _TRIES,
+        tries: int | None = None,
     ) -> dict[str, Any]:
         pause_s = _FIRST_PAUSE_S
-        for left in reversed(range(tries)):
+        for left in reversed(range(tries or self.tries)):
             try:
                 return self._once(method, path, query, body)
             except KubeflowApiError as error:
@@ -148,12 +150,28 @@ class KubeflowClient:
     def _headers(self) -> dict[str, str]:
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         if self.token_file is not None:
-            headers["Authorization"] = f"Bearer {self.token_file.read_text(encoding='utf-8').strip()}"
+            headers["Authorization"] = f"Bearer {_token(self.token_file)}"
         return headers
 
 
+def _token(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise KubeflowApiError(0, f"no token in {path}: {error.strerror}") from error
+
+
 def _record(run: Mapping[str, Any]) -> RunRecord:
-    return RunRecord(run_id=run["run_id"], state=RunState(run.get("state") or RunState.UNSPECIFIED))
+    """A state of a later version is one that nothing is known of."""
+    state = run.get("state")
+    known = RunState(state) if state in set(RunState) else RunState.UNSPECIFIED
+    return RunRecord(run_id=_text(run, "run_id"), state=known)
+
+
+def _text(answer: Mapping[str, Any], name: str) -> str:
+    if not isinstance(answer.get(name), str):
+        raise KubeflowApiError(0, f"the answer has no {name}; is the endpoint that of the API server, v2beta1?")
+    return str(answer[name])
 
 
 def _equals(key: str, value: str) -> str:

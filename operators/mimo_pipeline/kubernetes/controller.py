@@ -27,6 +27,7 @@ from operators.mimo_pipeline.api import (
 from operators.mimo_pipeline.cluster_settings import ClusterSettings
 from operators.mimo_pipeline.headline import headline
 from operators.mimo_pipeline.key_index import KeyIndex
+from operators.mimo_pipeline.kubeflow.mirror import build_mirror
 from operators.mimo_pipeline.kubernetes.apply import NotCreatedError, PlanWriter, tell, write_status
 from operators.mimo_pipeline.kubernetes.cluster import Api, ApiError
 from operators.mimo_pipeline.kubernetes.compose_runtime import (
@@ -39,10 +40,12 @@ from operators.mimo_pipeline.kubernetes.compose_runtime import (
 from operators.mimo_pipeline.kubernetes.discovery import Discovery
 from operators.mimo_pipeline.kubernetes.observe import Seen, World, observe_pipeline
 from operators.mimo_pipeline.kubernetes.pipelines import (
+    KUBEFLOW_UNAVAILABLE,
     STORE_UNAVAILABLE,
     ClusterPipeline,
     Note,
     StoredPipeline,
+    mirrored,
     parse_pipeline,
     parse_stored,
     with_notes,
@@ -85,6 +88,7 @@ class Controller:
         self._readers: dict[tuple[str, str], tuple[str, EvidenceReader]] = {}
         self._composed: dict[tuple[str, str], tuple[tuple[str, int], Composed]] = {}
         self._viewer = PipelineViewer(self.settings)
+        self.mirror = build_mirror(self.settings.kubeflow) if self.settings.kubeflow else None
 
     def round(self, namespace: str, name: str) -> float | None:
         """Seconds until the next look; None = only when something changes.
@@ -138,6 +142,12 @@ class Controller:
                 waits_s.append(REFUSED_S if error.note else BLOCKED_S)
         for entry in plan.index:
             writer.record(entry)
+        if self.mirror is not None:
+            run, trouble = self.mirror.look(mirrored(pipeline, status))
+            status = status.model_copy(update={"kubeflow_run": run})
+            if trouble:
+                notes.append(Note(type=KUBEFLOW_UNAVAILABLE, reason="NotShown", message=trouble))
+                waits_s.append(REFUSED_S)
         self._write(pipeline, status, notes, now)
         for order in plan.delete:
             writer.delete(order)
@@ -218,6 +228,8 @@ class Controller:
         self._composed.pop((namespace, name), None)
         self.history.forget(namespace, name)
         self._viewer.forget(namespace, name)
+        if self.mirror is not None:
+            self.mirror.forget(namespace, name)
         self.metrics.remove(namespace, name)
 
 
