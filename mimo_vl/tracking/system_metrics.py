@@ -1,4 +1,4 @@
-"""How busy the machine is while a stage runs: CPU, memory, disk; sampled in the background."""
+"""How busy the node is while a stage runs: CPU, memory, GPUs; sampled in the background."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import psutil
 
 from mimo_vl.observability import metrics
 from mimo_vl.observability.memory import tree_pss_bytes
+from mimo_vl.tracking.gpu_metrics import sample_gpus
 
 
 def sample_system(node_rank: int = 0) -> dict[str, float]:
-    """By `<metric>/node-<rank>`. CPU use is the average since the last call in this process."""
+    """By `<metric>/node-<rank>`, of GPUs `<metric>/node-<rank>/gpu-<index>`.
+
+    CPU use is the average since the last call in this process.
+    """
     memory = psutil.virtual_memory()
     values = {
         metrics.SYSTEM_CPU_PERCENT: psutil.cpu_percent(interval=None),
@@ -21,7 +25,8 @@ def sample_system(node_rank: int = 0) -> dict[str, float]:
         metrics.SYSTEM_MEMORY_BYTES: float(memory.total - memory.available),
         metrics.PROCESS_PSS_BYTES: float(tree_pss_bytes(os.getpid())),
     }
-    return {metric.of(f"node-{node_rank}"): value for metric, value in values.items()}
+    node = f"node-{node_rank}"
+    return {metric.of(node): value for metric, value in values.items()} | sample_gpus(node)
 
 
 class SystemMetricsThread:
