@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from jobs.failures import Failure
 from mimo_vl.config.compose import dump_config
@@ -44,8 +44,7 @@ def start_tracker(
     tracker.start(f"{env.stage}-{env.attempt}", _params(env, config), {k: v for k, v in tags.items() if v})
     if node_rank:
         return tracker
-    shown = _without_credentials(config)
-    tracker.describe_pipeline(dump_config(shown), flatten(asdict(shown)), _pipeline_tags(env, config))
+    tracker.describe_pipeline(dump_config(_without_credentials(config)), _pipeline_tags(env, config))
     _log_inputs(tracker, env, config)
     return tracker
 

@@ -12,8 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+import yaml
+
 from mimo_vl.tracking.artifacts import put_artifact, send_artifact
 from mimo_vl.tracking.journal import JournalEntry
+from mimo_vl.tracking.params import flatten
 from mimo_vl.tracking.registry import send_model
 from mimo_vl.tracking.rest import TrackingRejectedError
 from mimo_vl.tracking.runs import MISSING, AttemptRun, end_run, get_run, run_tags
@@ -86,8 +89,7 @@ def _send_config(run: AttemptRun, entry: JournalEntry) -> None:
     run_id = run.id_of(Target.PIPELINE)
     if run_tags(get_run(run.rest, run_id)).get(TAG_CONFIG) == entry.name:
         return
-    params = {name: value for name, value in entry.values.items() if name != CONFIG_FILE}
-    _put_params(run, run_id, params)
+    _put_params(run, run_id, flatten(yaml.safe_load(entry.values[CONFIG_FILE])))
     try:
         put_artifact(run, run_id, CONFIG_FILE, entry.values[CONFIG_FILE].encode())
     except TrackingRejectedError as error:

@@ -85,11 +85,11 @@ class MlflowTracker:
             self._sender.start()
         self._system.start()
 
-    def describe_pipeline(self, config_yaml: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+    def describe_pipeline(self, config_yaml: str, tags: Mapping[str, str]) -> None:
         digest = "sha256:" + sha256(config_yaml.encode()).hexdigest()
-        values = {**params, CONFIG_FILE: config_yaml}
-        entry = JournalEntry(kind="config", time_ms=_now_ms(), name=digest, values=values, tags=dict(tags))
-        self._log(entry.model_copy(update={"target": Target.PIPELINE}))
+        values, time_ms = {CONFIG_FILE: config_yaml}, _now_ms()
+        entry = JournalEntry(kind="config", time_ms=time_ms, name=digest, values=values, tags=dict(tags))
+        self._log(entry)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         if metrics:

@@ -76,7 +76,7 @@ class Tracker(Protocol):
 
     def start(self, run_name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None: ...
 
-    def describe_pipeline(self, config_yaml: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+    def describe_pipeline(self, config_yaml: str, tags: Mapping[str, str]) -> None:
         """The pipeline's configuration, for the parent run; every attempt says the same, it is sent once."""
         ...
 
@@ -120,7 +120,7 @@ class NullTracker:
     def start(self, run_name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
         pass
 
-    def describe_pipeline(self, config_yaml: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+    def describe_pipeline(self, config_yaml: str, tags: Mapping[str, str]) -> None:
         pass
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:

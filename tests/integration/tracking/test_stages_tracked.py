@@ -3,147 +3,36 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs import finalize
-from jobs.runtime import run_stage
 from jobs.stage_context import StageContext
-from mimo_vl.config.compose import compose, dump_config
-from mimo_vl.errors import PermanentError
-from mimo_vl.schema.environment import StageEnvironment
+from mimo_vl.config.compose import compose
 from mimo_vl.schema.manifest import InputRef
-from mimo_vl.storage.artifacts import read_manifest
 from mimo_vl.storage.layout import attempt_prefix
-from mimo_vl.storage.local import LocalStore
 from mimo_vl.tracking.journal import read_journal
-from mimo_vl.tracking.rest import MlflowRest
 from mimo_vl.vocabulary import StageName
 
 from .conftest import Server
+from .tracked_pipeline import NUM_STEPS, OVERRIDES, Asked, Pipeline, curate, fail, train
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
-
-OVERRIDES = ["tracking.timeout_s=1.0", "tracking.system_metrics_interval_s=0.05", "tracking.experiment=stages"]
-NUM_STEPS = 250
-
-
-@pytest.fixture(autouse=True)
-def _keep_sigterm() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
-@dataclass
-class Pipeline:
-    """Runs stages one after the other in this process."""
-
-    folder: Path
-    tracking_uri: str
-    uid: str
-
-    def __post_init__(self) -> None:
-        self.store = LocalStore(self.folder / "store")
-        self.run_id = f"local/demo/{self.uid}"
-        self.config = self.folder / "config.yaml"
-        self.config.write_text(dump_config(compose("tiny", OVERRIDES)))
-
-    def run(
-        self,
-        stage: StageName,
-        main: Callable[[StageContext], Mapping[str, float]],
-        *,
-        attempt: int = 1,
-        inputs: Mapping[str, InputRef] | None = None,
-    ) -> int:
-        env = StageEnvironment(
-            namespace="local",
-            pipeline="demo",
-            run_id=self.run_id,
-            stage=stage,
-            attempt=attempt,
-            config_path=self.config,
-            inputs=dict(inputs or {}),
-            output_uri=self.store.uri(attempt_prefix(self.run_id, stage, attempt)),
-            stage_key=f"sha256:{stage}",
-            tracking_uri=self.tracking_uri,
-        )
-        return run_stage(main, env.to_environ() | {"MIMO_SCRATCH": str(self.folder / "scratch")})
-
-    def output(self, stage: StageName, attempt: int = 1) -> InputRef:
-        prefix = attempt_prefix(self.run_id, stage, attempt)
-        return InputRef(uri=self.store.uri(prefix), digest=read_manifest(self.store, prefix).content_digest)
-
-
-def _train(ctx: StageContext) -> Mapping[str, float]:
-    """Like a training stage: metrics with their tokens, a checkpoint, a model."""
-    for step in range(1, NUM_STEPS + 1):
-        ctx.tracker.log_metrics({"loss": 3.0 / step, "train/tokens": 100.0 * step}, step)
-    (ctx.checkpoint_dir / "step-5").mkdir()
-    (ctx.checkpoint_dir / "step-5" / "state").write_text("5")
-    ctx.complete_checkpoint(5)
-    history = [{"step": 1, "loss": 3.0, "loss_by_group": {"ocr": 3.0}, "grad_norm": 1.0, "num_tokens": 90}]
-    (ctx.out_dir / "metrics.json").write_text(json.dumps({"history": history, "row_tokens_per_step": 100}))
-    (ctx.out_dir / "model").mkdir()
-    (ctx.out_dir / "model" / "config.json").write_text('{"architectures": ["Qwen2_5_VLForConditionalGeneration"]}')
-    return {"loss_last": 0.5, "tokens": 100.0 * NUM_STEPS}
-
-
-def _curate(ctx: StageContext) -> Mapping[str, float]:
-    report = {"datasets": {"train-ocr": {"seen": 3, "kept": 2, "dropped": {"duplicate": 1}, "tokens": 50}}}
-    (ctx.out_dir / "report.json").write_text(json.dumps(report))
-    return {}
-
-
-def _fail(ctx: StageContext) -> Mapping[str, float]:
-    ctx.tracker.log_metrics({"loss": 1.0}, 1)
-    raise PermanentError("the loss is NaN at step 2")
-
-
-class Asked:
-    """What the server knows of one pipeline."""
-
-    def __init__(self, server: Server, run_id: str) -> None:
-        self.rest = MlflowRest(server.uri, timeout_s=10.0)
-        self.experiment_id = self.rest.get("experiments/get-by-name", experiment_name="stages")["experiment"][
-            "experiment_id"
-        ]
-        body = {"experiment_ids": [self.experiment_id], "filter": f"tags.`mimo.run_id` = '{run_id}'"}
-        self.runs = {r["info"]["run_name"]: r for r in self.rest.post("runs/search", body)["runs"]}
-
-    def tags(self, name: str) -> dict[str, str]:
-        return {t["key"]: t.get("value", "") for t in self.runs[name]["data"]["tags"]}
-
-    def params(self, name: str) -> dict[str, str]:
-        return {p["key"]: p["value"] for p in self.runs[name]["data"].get("params", [])}
-
-    def status(self, name: str) -> str:
-        return str(self.runs[name]["info"]["status"])
-
-    def id(self, name: str) -> str:
-        return str(self.runs[name]["info"]["run_id"])
-
-    def points(self, name: str, metric: str) -> list[tuple[int, float, int]]:
-        found = self.rest.get("metrics/get-history", run_id=self.id(name), metric_key=metric).get("metrics", [])
-        return sorted((m["step"], m["value"], m["timestamp"]) for m in found)
 
 
 def test_a_server_that_is_down_for_a_whole_stage_has_every_point_once_in_the_end(
     server: Server, tmp_path: Path
 ) -> None:
     pipeline = Pipeline(tmp_path, server.uri, "aaaa1111")
-    assert pipeline.run(StageName.CURATE, _curate) == 0
-    curate = {"curate": pipeline.output(StageName.CURATE)}
+    assert pipeline.run(StageName.CURATE, curate) == 0
+    data = {"curate": pipeline.output(StageName.CURATE)}
     server.stop()
-    assert pipeline.run(StageName.LONG_CONTEXT_SFT, _train, inputs=curate) == 0
+    assert pipeline.run(StageName.LONG_CONTEXT_SFT, train, inputs=data) == 0
     server.start()
-    sft = {**curate, "long-context-sft": pipeline.output(StageName.LONG_CONTEXT_SFT)}
+    sft = {**data, "long-context-sft": pipeline.output(StageName.LONG_CONTEXT_SFT)}
     assert pipeline.run(StageName.FINALIZE, finalize.main, inputs=sft) == 0
 
     asked, name = Asked(server, pipeline.run_id), "long-context-sft-1"
@@ -165,12 +54,12 @@ def test_a_server_that_is_down_for_a_whole_stage_has_every_point_once_in_the_end
 
 def test_what_the_runs_of_a_pipeline_hold(server: Server, tmp_path: Path) -> None:
     pipeline = Pipeline(tmp_path, server.uri, "bbbb2222")
-    assert pipeline.run(StageName.CURATE, _curate) == 0
-    curate = {"curate": pipeline.output(StageName.CURATE)}
-    assert pipeline.run(StageName.LONG_CONTEXT_SFT, _fail, inputs=curate) == 2
-    assert pipeline.run(StageName.LONG_CONTEXT_SFT, _train, inputs=curate, attempt=2) == 0
+    assert pipeline.run(StageName.CURATE, curate) == 0
+    data = {"curate": pipeline.output(StageName.CURATE)}
+    assert pipeline.run(StageName.LONG_CONTEXT_SFT, fail, inputs=data) == 2
+    assert pipeline.run(StageName.LONG_CONTEXT_SFT, train, inputs=data, attempt=2) == 0
     sft = pipeline.output(StageName.LONG_CONTEXT_SFT, 2)
-    assert pipeline.run(StageName.FINALIZE, finalize.main, inputs={**curate, "long-context-sft": sft}) == 0
+    assert pipeline.run(StageName.FINALIZE, finalize.main, inputs={**data, "long-context-sft": sft}) == 0
 
     asked, parent = Asked(server, pipeline.run_id), pipeline.run_id
     assert sorted(asked.runs) == ["curate-1", "finalize-1", parent, "long-context-sft-1", "long-context-sft-2"]
@@ -192,7 +81,7 @@ def test_what_the_runs_of_a_pipeline_hold(server: Server, tmp_path: Path) -> Non
 
     inputs = asked.runs["long-context-sft-2"]["inputs"]["dataset_inputs"]
     [dataset] = [i["dataset"] for i in inputs]
-    assert json.loads(dataset["source"])["digest"] == curate["curate"].digest
+    assert json.loads(dataset["source"])["digest"] == data["curate"].digest
     assert json.loads(dataset["profile"])["datasets"]["train-ocr"]["kept"] == 2
     assert "| train-ocr |" in _artifact(server, asked, "long-context-sft-2", "data_cards/curate.md").decode()
     assert b"ocr" in _artifact(server, asked, "long-context-sft-2", "plots/loss_by_data_type.svg")
@@ -246,7 +135,7 @@ def test_a_killed_attempt_is_told_with_its_reason_as_soon_as_the_next_one_runs(s
         pipeline.run(stage, killed)
     record: dict[str, Any] = {"exit_code": 1, "reason": "OOMKilled", "message": "rank 0 was killed: memory ran out"}
     pipeline.store.put_bytes(f"{attempt}/exit.json", json.dumps(record).encode())
-    assert pipeline.run(stage, _train, attempt=2) == 0
+    assert pipeline.run(stage, train, attempt=2) == 0
     asked = Asked(server, pipeline.run_id)
     assert asked.status("long-context-sft-1") == "FAILED"
     assert asked.tags("long-context-sft-1")["mimo.reason"] == "OOMKilled"

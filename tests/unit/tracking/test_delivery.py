@@ -15,7 +15,6 @@ from mimo_vl.tracking.journal import JournalEntry, metrics_entry
 from mimo_vl.tracking.mlflow import reason_tags
 from mimo_vl.tracking.rest import MlflowRest, TrackingRejectedError, TrackingUnavailableError, without_credentials
 from mimo_vl.tracking.runs import AttemptRun
-from mimo_vl.tracking.tracker import Target
 
 
 class FakeRest(MlflowRest):
@@ -126,14 +125,17 @@ def test_a_curve_with_its_tokens_is_sent_on_both_axes(run: AttemptRun) -> None:
 
 
 def test_the_configuration_is_sent_once_to_the_parent_run(run: AttemptRun) -> None:
-    values = {"seed": "7", "config.yaml": "seed: 7\n"}
+    text = "seed: 7\nrl: {num_steps: 3}\n"
     entry = JournalEntry(
-        kind="config", time_ms=1, name="sha256:c", values=values, tags={"mimo.kfp_run": ""}, target=Target.PIPELINE
+        kind="config", time_ms=1, name="sha256:c", values={"config.yaml": text}, tags={"mimo.kfp_run": ""}
     )
     deliver(run, [entry])
-    assert _rest(run).artifacts == {"1/parent/artifacts/config.yaml": b"seed: 7\n"}
+    assert _rest(run).artifacts == {"1/parent/artifacts/config.yaml": text.encode()}
     assert _rest(run).tags == {"parent": {"mimo.kfp_run": "", "mimo.config_digest": "sha256:c"}}
-    assert _posts(run)[0] == ("runs/log-batch", {"run_id": "parent", "params": [{"key": "seed", "value": "7"}]})
+    assert _posts(run)[0] == (
+        "runs/log-batch",
+        {"run_id": "parent", "params": [{"key": "rl.num_steps", "value": "3"}, {"key": "seed", "value": "7"}]},
+    )
     num_posts = len(_posts(run))
     deliver(run, [entry])
     assert len(_posts(run)) == num_posts
