@@ -69,7 +69,7 @@ class KubeflowSettings(ApiModel):
     service_account: str = ""
     """Of the steps; empty = the one that Kubeflow Pipelines gives them."""
     token_file: str = ""
-    ca_file: str = ""
+    """Empty = its API asks for no token."""
 
 
 class ClusterSettings(ApiModel):

@@ -104,8 +104,9 @@ def test_a_digest_wins_over_the_tag() -> None:
 
 
 def test_the_image_list_is_what_is_rendered_and_what_the_operator_stamps() -> None:
-    settings = _settings("default")
-    stamped = {settings.images.trainer.reference, settings.images.rollout.reference}
+    settings = _settings("default", "kubeflow.enabled=true")
+    assert settings.kubeflow is not None
+    stamped = {settings.images.trainer.reference, settings.images.rollout.reference, settings.kubeflow.image}
     rendered = {c["image"] for t in pod_templates(render()).values() for c in t["spec"]["containers"]}
     assert set(chart_images()) == rendered | stamped
     listed = [line for line in (CHART / "images.txt").read_text().splitlines() if not line.startswith("#")]

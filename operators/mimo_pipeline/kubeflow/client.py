@@ -71,15 +71,14 @@ class KubeflowClient:
     endpoint: str
     """Such as http://ml-pipeline.kubeflow.svc:8888"""
     token_file: Path | None = None
-    ca_file: Path | None = None
     tries: int = _TRIES
     """Of calls that may be repeated while there is no answer."""
     sleep: Callable[[float], None] = time.sleep
     _pool: urllib3.PoolManager = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        authorities = str(self.ca_file) if self.ca_file else None
-        self._pool = urllib3.PoolManager(timeout=_TIMEOUT, retries=False, ca_certs=authorities)
+        # A private authority is in SSL_CERT_FILE, which the ssl module reads.
+        self._pool = urllib3.PoolManager(timeout=_TIMEOUT, retries=False)
 
     def run(self, run_id: str) -> RunRecord:
         return _record(self._call("GET", f"/runs/{run_id}"))

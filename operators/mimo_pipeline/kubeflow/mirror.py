@@ -150,11 +150,6 @@ def run_body(pipeline: Mirrored, settings: KubeflowSettings, experiment_id: str)
 
 def build_mirror(settings: KubeflowSettings) -> KubeflowMirror:
     """One try per look: a round of the operator must not wait for a server that is away."""
-    token, authorities = settings.token_file, settings.ca_file
-    client = KubeflowClient(
-        endpoint=settings.endpoint,
-        token_file=Path(token) if token else None,
-        ca_file=Path(authorities) if authorities else None,
-        tries=1,
-    )
+    token_file = Path(settings.token_file) if settings.token_file else None
+    client = KubeflowClient(endpoint=settings.endpoint, token_file=token_file, tries=1)
     return KubeflowMirror(settings=settings, client=client)
