@@ -16,7 +16,7 @@ from mimo_vl.errors import ConfigError
 from mimo_vl.observability import metrics
 from mimo_vl.observability.forwarded import ForwardedMetrics
 from mimo_vl.observability.memory import tree_pss_bytes
-from mimo_vl.observability.prometheus import PrometheusExporter, serve_metrics
+from mimo_vl.observability.prometheus import LOOPBACK, PrometheusExporter, serve_metrics
 from mimo_vl.schema.environment import StageEnvironment
 from mimo_vl.tracking import Tracker
 
@@ -90,7 +90,9 @@ def open_stage_metrics(
     shown.exporter.set_values({metrics.START_TIME.name: psutil.Process().create_time()})
     ports = stage_ports(config, environ)
     if ports and local_rank == 0:
-        serve_metrics(shown.exporter.registry, ports)
+        # In a pod Prometheus comes from outside; on one machine nobody else should.
+        host = "0.0.0.0" if environ.get(PORT_VARIABLE) else LOOPBACK
+        serve_metrics(shown.exporter.registry, ports, host)
     return shown
 
 

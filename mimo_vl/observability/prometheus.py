@@ -21,6 +21,7 @@ from mimo_vl.observability.metrics import PART_LABEL, STAGE_AREAS, Kind, Metric,
 
 logger = logging.getLogger(__name__)
 
+LOOPBACK = "127.0.0.1"
 Values = Callable[[], Mapping[str, float]]
 
 
@@ -111,7 +112,7 @@ def help_text(metric: Metric) -> str:
     return metric.help if metric.kind is Kind.COUNTER else f"{metric.help} [{metric.unit}]"
 
 
-def serve_metrics(registry: CollectorRegistry, ports: Iterable[int], host: str = "0.0.0.0") -> int | None:
+def serve_metrics(registry: CollectorRegistry, ports: Iterable[int], host: str = LOOPBACK) -> int | None:
     """Answer GET /metrics on the first free port, in a background thread; None if all are taken.
 
     A process does its work whether or not somebody can watch it.

@@ -62,17 +62,21 @@ class PrometheusApi:
         address = f"{self._url}/api/v1/{what}?{urlencode(parameters)}"
         try:
             with urlopen(address, timeout=_TIMEOUT_S) as answer:
-                content = json.load(answer)
+                data = json.load(answer)["data"]
         except HTTPError as error:
-            raise InputError(f"query {parameters['query']!r}: {_reason(error)}") from error
-        except (URLError, OSError, ValueError) as error:
-            raise ConfigError(
-                f"--prometheus: {self._url} does not answer as a Prometheus ({error}); is it running?"
-            ) from error
-        data = content["data"]
+            reason = _reason(error)
+            if not reason:
+                raise self._strange(error) from error
+            raise InputError(f"query {parameters['query']!r}: {reason}") from error
+        except (URLError, OSError, ValueError, KeyError, TypeError) as error:
+            raise self._strange(error) from error
         if data["resultType"] == "scalar":
             return [{"metric": {}, "value": data["result"]}]
         return list(data["result"])
+
+    def _strange(self, error: Exception) -> ServiceUnavailableError:
+        message = f"--prometheus: {self._url} does not answer as a Prometheus ({error}); is it running there?"
+        return ServiceUnavailableError(message)
 
 
 def _series(labels: Mapping[str, str], pairs: list[Any]) -> Series:
@@ -81,7 +85,8 @@ def _series(labels: Mapping[str, str], pairs: list[Any]) -> Series:
 
 
 def _reason(error: HTTPError) -> str:
+    """Prometheus's own word; "" = somebody else answered."""
     try:
         return str(json.load(error)["error"])
-    except (ValueError, KeyError):
-        return str(error)
+    except (ValueError, KeyError, TypeError):
+        return ""

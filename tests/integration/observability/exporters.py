@@ -136,7 +136,7 @@ def show_morl(folder: Path, port: int, reward_url: str) -> None:
     stage = _Reporting(folder / "checkpoints", link)
     MorlDriver(rl, collector=collector, trainer=run.trainer, stage=stage, log=run.log).run(run.state)
     link.reward_service_ready(reward_url)
-    assert serve_metrics(shown.exporter.registry, [port], host="127.0.0.1") == port
+    assert serve_metrics(shown.exporter.registry, [port]) == port
 
 
 class _Reporting(FakeStage):
@@ -171,7 +171,7 @@ def show_ended_pipeline(folder: Path, port: int) -> None:
             last_values=ManifestValues(store).of(stages),
         )
     )
-    assert serve_metrics(controller.registry, [port], host="127.0.0.1") == port
+    assert serve_metrics(controller.registry, [port]) == port
 
 
 def _shown(stage: StageName) -> StageMetrics:
