@@ -23,7 +23,7 @@ from mimo_vl.reporting.read import Source, read_run
 from mimo_vl.reporting.run import Environment, KnownStage, Run
 from mimo_vl.storage import store_for_uri
 from mimo_vl.storage.layout import run_prefix
-from mimo_vl.tracking import RunStatus, finish_pipeline_run, replay_journals
+from mimo_vl.tracking import RunStatus, replay_journals
 from mimo_vl.vocabulary import StageName
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def _finish_tracking(ctx: StageContext, run: Run, report: Path, status: RunStatu
     log_pipeline(ctx, run, report)
     tracking, prefix = ctx.config.tracking, run_prefix(ctx.run_id)
     replay_journals(tracking, uri=ctx.tracking_uri, store=ctx.store, run=prefix, skip_attempt=ctx.attempt_prefix)
-    finish_pipeline_run(tracking, uri=ctx.tracking_uri, store=ctx.store, run=prefix, status=status)
+    ctx.tracker.finish_pipeline(status)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ artifacts.py        small files into the artifact view of a run
 registry.py         model versions and their aliases
 runs.py             parent run of the pipeline, child run of the attempt: found or created
 rest.py             the MLflow server's HTTP interface
-replay.py           send what the server missed; end the parent run
+replay.py           send what the server missed
 token_axis.py       curves by tokens beside curves by steps
 params.py           a configuration as flat parameters
 system_metrics.py   CPU and memory while the stage runs
@@ -25,7 +25,7 @@ mlmodel.py          the MLmodel file and the card beside a model
 
 from mimo_vl.tracking.build import build_tracker
 from mimo_vl.tracking.mlmodel import write_mlmodel
-from mimo_vl.tracking.replay import ReplayResult, finish_pipeline_run, replay_journals
+from mimo_vl.tracking.replay import ReplayResult, replay_journals
 from mimo_vl.tracking.tracker import ModelVersion, NullTracker, RunStatus, Target, Tracker
 
 __all__ = [
@@ -36,7 +36,6 @@ __all__ = [
     "Target",
     "Tracker",
     "build_tracker",
-    "finish_pipeline_run",
     "replay_journals",
     "write_mlmodel",
 ]

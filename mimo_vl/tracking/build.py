@@ -43,7 +43,9 @@ def build_tracker(
     if uri:
         rest = MlflowRest(uri, timeout_s=config.timeout_s)
         is_owner = node_rank == 0
-        target = AttemptRun(rest, store, experiment=config.experiment, run=run, attempt=attempt, may_create=is_owner)
+        target = AttemptRun(
+            rest, store, experiment=config.experiment, run=run, attempt=attempt, may_create=is_owner, is_live=is_owner
+        )
         catch_up = partial(replay_earlier_attempts, config, uri=uri, store=store, run=run, attempt=attempt)
     tracker = MlflowTracker(
         journal,

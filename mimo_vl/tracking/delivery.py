@@ -19,7 +19,7 @@ from mimo_vl.tracking.journal import JournalEntry
 from mimo_vl.tracking.params import flatten
 from mimo_vl.tracking.registry import send_model
 from mimo_vl.tracking.rest import TrackingRejectedError
-from mimo_vl.tracking.runs import MISSING, AttemptRun, end_run, get_run, run_tags
+from mimo_vl.tracking.runs import MISSING, AttemptRun, end_run, get_run, mark_running, run_tags
 from mimo_vl.tracking.token_axis import by_tokens
 from mimo_vl.tracking.tracker import RunStatus, Target
 
@@ -85,9 +85,12 @@ def _send_start(run: AttemptRun, entry: JournalEntry) -> None:
 
 
 def _send_config(run: AttemptRun, entry: JournalEntry) -> None:
-    """Of the pipeline, by the first attempt that reaches the server."""
+    """Of the pipeline, by the first attempt that reaches the server. A pipeline that had failed runs again."""
     run_id = run.id_of(Target.PIPELINE)
-    if run_tags(get_run(run.rest, run_id)).get(TAG_CONFIG) == entry.name:
+    found = get_run(run.rest, run_id)
+    if run.is_live and found is not None and found["info"]["status"] != "RUNNING":
+        mark_running(run.rest, run_id)
+    if run_tags(found).get(TAG_CONFIG) == entry.name:
         return
     _put_params(run, run_id, flatten(yaml.safe_load(entry.values[CONFIG_FILE])))
     try:
@@ -137,9 +140,12 @@ def _send_input(run: AttemptRun, entry: JournalEntry) -> None:
 
 
 def _send_finish(run: AttemptRun, entry: JournalEntry) -> None:
-    run_id = run.id_of(entry.target)
+    """While no later attempt runs, a pipeline is as failed, or as interrupted, as its last attempt."""
+    run_id, status = run.id_of(entry.target), RunStatus(entry.name)
     _put_tags(run, run_id, entry.tags)
-    end_run(run.rest, run_id, RunStatus(entry.name), entry.time_ms)
+    end_run(run.rest, run_id, status, entry.time_ms)
+    if run.is_live and entry.target == Target.ATTEMPT and status != RunStatus.FINISHED:
+        end_run(run.rest, run.id_of(Target.PIPELINE), status, entry.time_ms)
 
 
 def _number(text: str) -> Any:

@@ -124,6 +124,9 @@ class MlflowTracker:
         entry = JournalEntry(kind="model", time_ms=_now_ms(), name=version.name, values=values, tags=dict(version.tags))
         self._log(entry)
 
+    def finish_pipeline(self, status: RunStatus) -> None:
+        self._log(JournalEntry(kind="finish", time_ms=_now_ms(), name=status, target=Target.PIPELINE))
+
     def flush(self) -> None:
         self._journal.flush()
 

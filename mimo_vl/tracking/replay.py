@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -15,9 +14,9 @@ from mimo_vl.schema.manifest import ExitRecord
 from mimo_vl.tracking.delivery import deliver_what_is_accepted
 from mimo_vl.tracking.journal import JOURNAL, JournalEntry, mark_sent, num_sent, read_journal
 from mimo_vl.tracking.mlflow import reason_tags
-from mimo_vl.tracking.rest import MlflowRest, TrackingRejectedError, TrackingUnavailableError
-from mimo_vl.tracking.runs import AttemptRun, end_run, ensure_experiment, ensure_parent_run
-from mimo_vl.tracking.tracker import KeyValueStore, RunStatus
+from mimo_vl.tracking.rest import MlflowRest, TrackingUnavailableError
+from mimo_vl.tracking.runs import AttemptRun
+from mimo_vl.tracking.tracker import KeyValueStore, RunStatus, Target
 
 logger = logging.getLogger(__name__)
 
@@ -91,20 +90,6 @@ def _replay_attempts(
     return ReplayResult(num_sent=sent, num_kept=kept, num_refused=refused)
 
 
-def finish_pipeline_run(config: TrackingConfig, *, uri: str, store: KeyValueStore, run: str, status: RunStatus) -> bool:
-    """End the parent run; False if the server is away."""
-    if not uri or config.kind != "mlflow":
-        return False
-    rest = MlflowRest(uri, timeout_s=config.timeout_s)
-    try:
-        parent = ensure_parent_run(rest, store, run, ensure_experiment(rest, config.experiment))
-        end_run(rest, parent, status, int(time.time() * 1000))
-    except (TrackingUnavailableError, TrackingRejectedError) as error:
-        logger.warning("the run was not ended in the tracking server: %s", error)
-        return False
-    return True
-
-
 def _attempts(store: KeyValueStore, prefix: str) -> list[str]:
     """Key prefixes of the attempts below a run or a stage that have a journal."""
     pattern = re.compile(rf".*/attempt-\d+(?=/{JOURNAL}/)")
@@ -120,7 +105,7 @@ def _journals(store: KeyValueStore, attempt: str) -> list[str]:
 
 def _ended(store: KeyValueStore, attempt: str, entries: list[JournalEntry]) -> list[JournalEntry]:
     """A journal without end belongs to a process that was killed; its launcher may have said why."""
-    if not entries or entries[-1].kind == "finish":
+    if not entries or (entries[-1].kind == "finish" and entries[-1].target == Target.ATTEMPT):
         return entries
     status, reason, message = _how_it_ended(_exit_record(store, attempt))
     end = JournalEntry(kind="finish", time_ms=entries[-1].time_ms, name=status, tags=reason_tags(reason, message))

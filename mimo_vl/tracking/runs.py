@@ -31,11 +31,23 @@ class AttemptRun:
         run: str,
         attempt: str,
         may_create: bool = True,
+        is_live: bool = False,
     ) -> None:
-        """`may_create` False: another process, the attempt's owner, makes the runs."""
+        """An attempt's run that has not been looked up.
+
+        Args:
+            rest: the server.
+            store: of the pipeline.
+            experiment: name.
+            run: key prefix of the pipeline run.
+            attempt: key prefix of the attempt.
+            may_create: False = another process, the attempt's owner, makes the runs.
+            is_live: the attempt runs now, so the pipeline does as it does; a replay tells of what is over.
+        """
         self.rest = rest
         self.store = store
         self.attempt = attempt
+        self.is_live = is_live
         self.artifact_roots: dict[str, str] = {}
         """By run id, as far as asked for: path below the server's artifact proxy."""
         self._experiment = experiment
@@ -153,6 +165,10 @@ def create_run(rest: MlflowRest, experiment_id: str, name: str, tags: Mapping[st
     body: dict[str, Any] = {"experiment_id": experiment_id, "run_name": name, "start_time": start_time_ms}
     body["tags"] = [{"key": key, "value": value} for key, value in sorted(tags.items())]
     return str(rest.post("runs/create", body)["run"]["info"]["run_id"])
+
+
+def mark_running(rest: MlflowRest, run_id: str) -> None:
+    rest.post("runs/update", {"run_id": run_id, "status": "RUNNING"})
 
 
 def end_run(rest: MlflowRest, run_id: str, status: RunStatus, time_ms: int) -> None:

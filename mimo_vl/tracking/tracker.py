@@ -102,6 +102,10 @@ class Tracker(Protocol):
 
     def register_model(self, version: ModelVersion) -> None: ...
 
+    def finish_pipeline(self, status: RunStatus) -> None:
+        """The parent run ends."""
+        ...
+
     def flush(self) -> None:
         """Make all that was logged so far survive a kill of this process."""
         ...
@@ -141,6 +145,9 @@ class NullTracker:
         pass
 
     def register_model(self, version: ModelVersion) -> None:
+        pass
+
+    def finish_pipeline(self, status: RunStatus) -> None:
         pass
 
     def flush(self) -> None:

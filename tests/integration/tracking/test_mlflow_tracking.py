@@ -12,7 +12,7 @@ import pytest
 
 from mimo_vl.config.storage import TrackingConfig
 from mimo_vl.storage.local import LocalStore
-from mimo_vl.tracking import ModelVersion, RunStatus, build_tracker, finish_pipeline_run, replay_journals
+from mimo_vl.tracking import ModelVersion, RunStatus, build_tracker, replay_journals
 from mimo_vl.tracking.rest import MlflowRest
 from mimo_vl.tracking.runs import ensure_experiment, ensure_parent_run
 
@@ -134,7 +134,6 @@ def test_a_server_that_stops_in_the_middle_gets_the_rest_when_it_is_back(server:
     state = _state(MlflowRest(server.uri, timeout_s=5.0), tracker.run_id)
     assert [step for step, _, _ in state["losses"]] == list(range(50))
     assert state["status"] == "FINISHED"
-    assert finish_pipeline_run(CONFIG, uri=server.uri, store=store, run=run, status=RunStatus.FINISHED)
 
 
 def test_two_stages_that_start_together_agree_on_one_parent_run(server: Server, tmp_path: Path) -> None:

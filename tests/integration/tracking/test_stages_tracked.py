@@ -57,6 +57,8 @@ def test_what_the_runs_of_a_pipeline_hold(server: Server, tmp_path: Path) -> Non
     assert pipeline.run(StageName.CURATE, curate) == 0
     data = {"curate": pipeline.output(StageName.CURATE)}
     assert pipeline.run(StageName.LONG_CONTEXT_SFT, fail, inputs=data) == 2
+    # A pipeline that nobody goes on with stays as it is.
+    assert Asked(server, pipeline.run_id).status(pipeline.run_id) == "FAILED"
     assert pipeline.run(StageName.LONG_CONTEXT_SFT, train, inputs=data, attempt=2) == 0
     sft = pipeline.output(StageName.LONG_CONTEXT_SFT, 2)
     assert pipeline.run(StageName.FINALIZE, finalize.main, inputs={**data, "long-context-sft": sft}) == 0
@@ -92,6 +94,7 @@ def test_what_the_runs_of_a_pipeline_hold(server: Server, tmp_path: Path) -> Non
 def _check_parent(server: Server, asked: Asked, pipeline: Pipeline, sft: InputRef) -> None:
     parent = pipeline.run_id
     tags = asked.tags(parent)
+    assert asked.status(parent) == "FINISHED"
     assert (tags["mimo.kfp_run"], tags["mimo.cluster_link"], tags["mimo.pipeline"]) == ("", "", "demo")
     assert asked.params(parent)["tracking.experiment"] == "stages"
     assert _artifact(server, asked, parent, "config.yaml").decode() == pipeline.config.read_text()

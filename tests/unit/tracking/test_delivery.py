@@ -15,6 +15,7 @@ from mimo_vl.tracking.journal import JournalEntry, metrics_entry
 from mimo_vl.tracking.mlflow import reason_tags
 from mimo_vl.tracking.rest import MlflowRest, TrackingRejectedError, TrackingUnavailableError, without_credentials
 from mimo_vl.tracking.runs import AttemptRun
+from mimo_vl.tracking.tracker import Target
 
 
 class FakeRest(MlflowRest):
@@ -24,13 +25,14 @@ class FakeRest(MlflowRest):
         self.artifacts: dict[str, bytes] = {}
         self.tags: dict[str, dict[str, str]] = {}
         self.artifact_scheme = "mlflow-artifacts"
+        self.status = "RUNNING"
         self.is_away = False
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
         assert path == "runs/get"
         tags = [{"key": k, "value": v} for k, v in self.tags.get(query["run_id"], {}).items()]
         root = f"{self.artifact_scheme}:/1/{query['run_id']}/artifacts"
-        return {"run": {"info": {"artifact_uri": root}, "data": {"tags": tags}}}
+        return {"run": {"info": {"artifact_uri": root, "status": self.status}, "data": {"tags": tags}}}
 
     def put_artifact(self, path: str, data: bytes) -> None:
         self.artifacts[path] = data
@@ -178,3 +180,28 @@ def test_an_end_with_a_reason_says_it_in_tags(run: AttemptRun) -> None:
     deliver(run, [JournalEntry(kind="finish", time_ms=9, name="FAILED", tags=reason_tags("OOMKilled", "no memory"))])
     assert _rest(run).tags["id"] == {"mimo.reason": "OOMKilled", "mimo.message": "no memory"}
     assert _posts(run)[-1] == ("runs/update", {"run_id": "id", "status": "FAILED", "end_time": 9})
+
+
+def _updates(run: AttemptRun) -> list[tuple[str, str]]:
+    return [(body["run_id"], body["status"]) for path, body in _posts(run) if path == "runs/update"]
+
+
+def test_a_pipeline_is_as_failed_as_its_last_attempt_until_the_next_one_runs(run: AttemptRun) -> None:
+    run.is_live = True
+    deliver(run, [JournalEntry(kind="finish", time_ms=9, name="KILLED")])
+    assert _updates(run) == [("id", "KILLED"), ("parent", "KILLED")]
+    _rest(run).status = "KILLED"
+    deliver(run, [JournalEntry(kind="config", time_ms=10, name="c", values={"config.yaml": "{}"})])
+    assert _updates(run)[2:] == [("parent", "RUNNING")]
+
+
+def test_a_replay_and_an_attempt_that_finished_do_not_touch_the_pipeline(run: AttemptRun) -> None:
+    deliver(run, [JournalEntry(kind="finish", time_ms=9, name="FAILED")])
+    run.is_live = True
+    deliver(run, [JournalEntry(kind="finish", time_ms=9, name="FINISHED")])
+    assert _updates(run) == [("id", "FAILED"), ("id", "FINISHED")]
+
+
+def test_the_end_of_the_pipeline_is_an_entry_like_others(run: AttemptRun) -> None:
+    deliver(run, [JournalEntry(kind="finish", time_ms=9, name="FAILED", target=Target.PIPELINE)])
+    assert _updates(run) == [("parent", "FAILED")]
