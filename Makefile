@@ -113,11 +113,11 @@ lock: ## rewrite requirements/*.txt from pyproject.toml
 	$(filter-out pyproject.toml,$(COMPILE)) --group pyproject.toml:docs -o requirements/docs.txt
 
 generate: setup-dev setup-kfp ## rewrite files that are made from code: the CRD of the chart, packages for Kubeflow Pipelines, references
-	$(BIN)/python -m operators.mimo_pipeline.generate
+	$(BIN)/python -m jobs.generate
 	$(CURDIR)/$(VENV)-kfp/bin/python -m jobs.kubeflow_pipeline
 
 verify: setup-dev setup-kfp ## fail if a generated file is not up to date
-	$(BIN)/python -m operators.mimo_pipeline.generate --check
+	$(BIN)/python -m jobs.generate --check
 	$(CURDIR)/$(VENV)-kfp/bin/python -m jobs.kubeflow_pipeline --check
 
 golden-update: setup-dev ## rewrite the golden files; the commit says why they changed

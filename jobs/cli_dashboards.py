@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.cli_output import Format, Output, say
 from mimo_vl.errors import MimoError
 
 # While it is served; each load asks Prometheus anew.
@@ -24,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def dashboards(
     prometheus: Annotated[str, typer.Option(help="Address of a Prometheus.")] = "http://127.0.0.1:9090",
-    output: Annotated[Path, typer.Option(help="File to write.")] = Path("dashboards.html"),
+    to: Annotated[Path, typer.Option("--to", help="File to write.")] = Path("dashboards.html"),
     serve: Annotated[
         bool, typer.Option("--serve", help="Show it on this machine instead, renewed all the time.")
     ] = False,
@@ -32,18 +33,20 @@ def dashboards(
     minutes: Annotated[float, typer.Option(help="How far back.", min=0.1)] = 60.0,
     pipeline: Annotated[str, typer.Option(help="Regular expression of pipeline names.")] = ".*",
     namespace: Annotated[str, typer.Option(help="Regular expression of namespaces.")] = ".*",
+    output: Output = Format.TABLE,
 ) -> None:
     """Draw the dashboards of a Prometheus as one page that needs nothing else."""
     chosen = {"namespace": namespace, "pipeline": pipeline}
     if not serve:
         text = page(prometheus, minutes=minutes, chosen=chosen)
-        output.write_text(text, encoding="utf-8")
-        typer.echo(f"wrote {output}; open {output.resolve().as_uri()} in a browser")
+        to.write_text(text, encoding="utf-8")
+        say(f"wrote {to}; open {to.resolve().as_uri()} in a browser", output, page=str(to.resolve()))
         return
     # A wrong address is told now, not at the first look.
     page(prometheus, minutes=minutes, chosen=chosen)
     server = build_server(lambda: page(prometheus, minutes=minutes, chosen=chosen, refresh_s=_REFRESH_S), port)
-    typer.echo(f"dashboards: http://{_LOOPBACK}:{server.server_address[1]} (Ctrl-C ends it)")
+    address = f"http://{_LOOPBACK}:{server.server_address[1]}"
+    say(f"dashboards: {address} (Ctrl-C ends it)", output, address=address)
     try:
         server.serve_forever()
     except KeyboardInterrupt:

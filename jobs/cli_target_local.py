@@ -47,10 +47,17 @@ class LocalTarget:
         return f"mimo run (pid {pid}) acts on it" if pid else f"takes effect with: mimo run --run-dir {self._run_dir}"
 
     def logs(self, stage: str, attempt: int, rank: int | None) -> Iterator[tuple[str, str]]:
-        yield "", self._log(stage, attempt, rank).read_text(errors="replace")
+        path = self._log_path(stage, attempt, rank)
+        if path.is_file():
+            yield "", path.read_text(errors="replace")
+        else:
+            yield from self._stored_log(stage, attempt, path)
 
     def follow(self, stage: str, attempt: int, rank: int | None) -> Iterator[tuple[str, str]]:
-        path = self._log(stage, attempt, rank)
+        path = self._log_path(stage, attempt, rank)
+        if not path.is_file():
+            yield from self._stored_log(stage, attempt, path)
+            return
         with path.open(errors="replace") as file:
             while True:
                 # Asked before reading: what was written until then is all there will be.
@@ -82,19 +89,33 @@ class LocalTarget:
     def report_path(self, _: PipelineObject, /) -> Path:
         return self._folder().path / "report.html"
 
-    def _log(self, stage: str, attempt: int, rank: int | None) -> Path:
+    def _log_path(self, stage: str, attempt: int, rank: int | None) -> Path:
         if rank is not None:
             raise ConfigError("--rank: on one machine all ranks write one log; leave it out")
         folder = self._folder()
         pipeline = folder.load()
-        number = attempt or stage_status(pipeline, stage).attempt
-        path = folder.log_path(pipeline.metadata.uid, stage, number)
-        if not path.is_file():
+        return folder.log_path(pipeline.metadata.uid, stage, attempt or stage_status(pipeline, stage).attempt)
+
+    def _stored_log(self, stage: str, attempt: int, path: Path) -> Iterator[tuple[str, str]]:
+        """The copy in the store: of a run whose output is reused here, or whose log files were removed."""
+        from jobs.run_source import storage_config
+        from jobs.shipped_logs import read_logs
+        from mimo_vl.storage import open_store, store_for_uri
+        from mimo_vl.storage.layout import attempt_prefix
+
+        folder = self._folder()
+        pipeline = folder.load()
+        current = stage_status(pipeline, stage)
+        number, storage = attempt or current.attempt, storage_config(pipeline)
+        root = open_store(storage, default_root=folder.store_path)
+        own = root.uri(attempt_prefix(pipeline.run_id, stage, number))
+        found = read_logs(store_for_uri(current.output_uri if current.reused else own, storage), None)
+        if not found:
             raise InputError(
-                f"stage {stage}, attempt {number}: no log {path}; it has not run in this run (or was reused). "
+                f"stage {stage}, attempt {number}: no log {path}, and none in the store; it has not run in this run. "
                 f"See what has: mimo status {self._run_dir}"
             )
-        return path
+        yield from ((name if len(found) > 1 else "", text) for name, text in found)
 
     def _has_ended(self, stage: str, attempt: int) -> bool:
         folder = self._folder()

@@ -8,7 +8,7 @@ claim.json                                created first, conditionally: the owne
 progress.json, exit.json, revoked.json
 environment.json                          packages and machine of the process of rank 0
 journal/chunk-<k>.jsonl                   metrics with their original times
-logs/node-<n>.log                         newest output of the processes of a node; s3:// only
+logs/node-<n>.log                         newest output of the processes of a node
 checkpoints/step-<k>/..., complete.json   complete.json last
 output/...                                the files of the artifact
 manifest.json                             last: without it the output does not exist

@@ -186,7 +186,7 @@ def test_the_command_writes_a_page_with_all_panels(prometheus: str, tmp_path: Pa
     out = tmp_path / "dashboards.html"
     command = [sys.executable, "-m", "jobs.cli", "dashboards", "--prometheus", prometheus, "--minutes", "5"]
     done = subprocess.run(
-        [*command, "--output", str(out)], cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, check=False
+        [*command, "--to", str(out)], cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert f"wrote {out}" in done.stdout

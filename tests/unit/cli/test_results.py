@@ -180,5 +180,13 @@ def test_without_a_stage_the_log_of_the_one_that_ended_last_is_printed(run_dir: 
     assert _call("logs") in ("one\n", "two\n")
 
 
+def test_a_log_whose_file_is_gone_is_read_from_the_store(run_dir: Path) -> None:
+    RunStore(LocalStore(run_dir / "store"), f"local/demo/{UID[:8]}").attempt("train", 3, log="kept\n")
+    assert _call("logs", "train", "--attempt", "3") == "kept\n"
+    assert _call("logs", "train", "--attempt", "3", "-f") == "kept\n"
+    with pytest.raises(InputError, match="attempt 4: no log .*, and none in the store.*mimo status"):
+        _call("logs", "train", "--attempt", "4")
+
+
 def test_status_is_watched_until_the_run_has_ended(run_dir: Path) -> None:
     assert json.loads(_call("status", "demo", "--watch", "--output", "json"))["status"]["phase"] == "Succeeded"
