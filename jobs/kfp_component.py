@@ -17,11 +17,8 @@ from typing import Any, Protocol
 from jobs.kfp_request import KfpRequest, request_from
 from jobs.kfp_settings import kubeflow_token_file
 from jobs.kfp_step import Step, ensure_pipeline
-from jobs.kfp_target import open_kfp_target
-from jobs.runtime import has_store_credentials
-from jobs.shipped_logs import storage_config
+from jobs.kfp_target import KfpTarget, open_kfp_target
 from mimo_vl.errors import MimoError
-from mimo_vl.storage import store_for_uri
 from mimo_vl.storage.artifacts import read_manifest
 from operators.mimo_pipeline.api import StageStatus
 from operators.mimo_pipeline.kubeflow.client import KubeflowApiError, KubeflowClient, RunState
@@ -66,7 +63,7 @@ def follow_stage(stage: str, values: dict[str, Any], metrics: KfpArtifact, artif
     pipeline = target.load()
     reference = given_reference(pipeline, stage) if status is None else stage_reference(pipeline, status)
     if status is not None:
-        metrics.metadata.update(stage_metrics(pipeline, status))
+        metrics.metadata.update(stage_metrics(target, pipeline, status))
     write_reference(reference, artifact)
 
 
@@ -95,17 +92,14 @@ def write_reference(reference: dict[str, Any], artifact: KfpArtifact) -> None:
     path.write_text(json.dumps(reference, indent=1) + "\n", encoding="utf-8")
 
 
-def stage_metrics(pipeline: PipelineObject, stage: StageStatus) -> dict[str, float]:
+def stage_metrics(target: KfpTarget, pipeline: PipelineObject, stage: StageStatus) -> dict[str, float]:
     """Of the manifest where the store can be read from here, else those that the stage told last."""
-    told = dict(stage.progress.metrics) if stage.progress else {}
-    if stage.output_uri.startswith("s3://") and not has_store_credentials():
-        return told
     try:
-        store = store_for_uri(stage.output_uri, storage_config(pipeline).impatient())
-        return dict(read_manifest(store, "", stage.digest).metrics)
+        with target.open_source(pipeline) as source:
+            return dict(read_manifest(source.open_store(stage.output_uri), "", stage.digest).metrics)
     except MimoError as error:
         logger.warning("metrics of %s are those that it told last: %s", stage.name, error)
-        return told
+        return dict(stage.progress.metrics) if stage.progress else {}
 
 
 class RunWatch:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mimo_vl.errors import ConfigError
 from operators.mimo_pipeline import naming
@@ -18,6 +18,8 @@ _RUN_ID_CHARACTERS = 8
 @dataclass(frozen=True, kw_only=True)
 class KfpRequest:
     """Parameters of the pipeline, and the id of the run."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     run_id: str
     profile: str

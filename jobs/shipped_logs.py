@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from jobs.cluster_store import open_cluster_store, own_address
-from jobs.run_source import storage_config as frozen_storage
-from mimo_vl.config.storage import StorageConfig
+from jobs.cluster_store import open_cluster_store
+from jobs.run_source import storage_config
 from mimo_vl.errors import InputError, MimoError
 from mimo_vl.storage import ArtifactStore, store_for_uri
 from mimo_vl.storage.layout import LOGS_DIR, attempt_prefix, node_log_key
@@ -27,7 +26,7 @@ def shipped_logs(
     Raises:
         InputError: says where the logs are, and why they cannot be read from here.
     """
-    where = _attempt_uri(pipeline, stage, attempt, frozen_storage(pipeline).uri)
+    where = _attempt_uri(pipeline, stage, attempt, storage_config(pipeline).uri)
     try:
         with open_cluster_store(client, pipeline) as opened:
             uri = _attempt_uri(pipeline, stage, attempt, opened.storage.uri)
@@ -45,11 +44,6 @@ def read_logs(store: ArtifactStore, node: int | None) -> list[tuple[str, str]]:
     nodes = sorted(int(match[1]) for match in listed if match)
     chosen = [number for number in nodes if node in (None, number)]
     return [(f"node {n}", store.get_bytes(node_log_key("", n))[0].decode(errors="replace")) for n in chosen]
-
-
-def storage_config(pipeline: PipelineObject) -> StorageConfig:
-    """Address of the S3 store, as it is reached from here without a forwarded port."""
-    return own_address(frozen_storage(pipeline))
 
 
 def _attempt_uri(pipeline: PipelineObject, stage: StageStatus, attempt: int, store: str) -> str:
