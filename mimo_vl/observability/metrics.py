@@ -125,7 +125,9 @@ SCORE_REJECTED = Metric("rewards/rejected", "1", "Calls answered with 4xx or 5xx
 
 _PIPELINE, _STAGE = (NAMESPACE_LABEL, PIPELINE_LABEL), (NAMESPACE_LABEL, PIPELINE_LABEL, STAGE_LABEL)
 PIPELINE_PHASE = Metric("pipeline/phase", "1", "1 for the phase that the pipeline is in", labels=(*_PIPELINE, "phase"))
-STAGE_STATE = Metric("pipeline/stage_state", "1", "1 for the state that the stage is in", labels=(*_STAGE, "state"))
+STAGE_STATE = Metric(
+    "pipeline/stage_state", "1", "1 for the state that the stage is in, and why", labels=(*_STAGE, "state", "reason")
+)
 STAGE_ATTEMPT = Metric("pipeline/stage_attempt", "1", "Latest attempt of the stage; 0 = none yet", labels=_STAGE)
 STAGE_FAILURES = Metric("pipeline/stage_failures", "1", "Attempts that count against maxAttempts", labels=_STAGE)
 STAGE_TIME = Metric("pipeline/stage_time", "seconds", "From the stage's start until its end or now", labels=_STAGE)

@@ -93,7 +93,7 @@ class PipelineMetrics(Collector):
         gpus = shown.num_gpus.get(stage.name, 0)
         queued_s = self._queued_s.get((shown.namespace, shown.name, stage.name), 0.0)
         lasted_s = _lasted_s(stage, now)
-        yield Sample(metrics.STAGE_STATE, {**labels, "state": str(stage.state)}, 1.0)
+        yield Sample(metrics.STAGE_STATE, {**labels, "state": str(stage.state), "reason": stage.reason}, 1.0)
         yield Sample(metrics.STAGE_ATTEMPT, labels, stage.attempt)
         yield Sample(metrics.STAGE_FAILURES, labels, stage.failures)
         yield Sample(metrics.STAGE_TIME, labels, lasted_s)

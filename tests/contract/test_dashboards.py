@@ -29,7 +29,7 @@ def _expressions(board: Dashboard) -> list[str]:
 @_BOARDS
 def test_a_dashboard_asks_only_for_declared_metrics(board: Dashboard) -> None:
     declared = {sample for metric in all_metrics().values() for sample in metric.sample_names}
-    labels = {*RUN_LABELS, "part", "phase", "state", "task", "status", "code", "kind", "le"}
+    labels = {*RUN_LABELS, "part", "phase", "state", "reason", "task", "status", "code", "kind", "le"}
     expressions = _expressions(board)
     assert expressions
     for expression in expressions:

@@ -20,9 +20,10 @@ _STATE = Row(
         Panel(
             title="State of each stage",
             queries=one(
-                newest(names.STAGE_STATE, "mimo_pipeline", "stage", "state"), "{{mimo_pipeline}} {{stage}}: {{state}}"
+                newest(names.STAGE_STATE, "mimo_pipeline", "stage", "state", "reason"),
+                "{{mimo_pipeline}} {{stage}}: {{state}} {{reason}}",
             ),
-            description="The state that each stage is in now.",
+            description="The state that each stage is in now, and why.",
             kind=PanelKind.TABLE,
             width=10,
         ),

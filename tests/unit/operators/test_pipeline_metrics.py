@@ -46,7 +46,7 @@ def test_a_running_stage_has_a_time_and_gpu_time_until_now() -> None:
     assert registry.get_sample_value("mimo_pipeline_gpu_time_seconds", _STAGE) == 8 * 3600.0
     assert registry.get_sample_value("mimo_pipeline_stage_attempt", _STAGE) == 2
     assert registry.get_sample_value("mimo_pipeline_stage_failures", _STAGE) == 1
-    assert registry.get_sample_value("mimo_pipeline_stage_state", {**_STAGE, "state": "Running"}) == 1
+    assert registry.get_sample_value("mimo_pipeline_stage_state", {**_STAGE, "state": "Running", "reason": ""}) == 1
     assert registry.get_sample_value("mimo_pipeline_gpu_hour_price") == 2.5
 
 
@@ -79,14 +79,18 @@ def test_an_ended_stage_leaves_its_last_values_until_the_ttl() -> None:
         metrics.update(_shown(status, last_values=left, ttl_s=60))
         assert registry.get_sample_value("mimo_rl_reward", labels) == reward
         # The state stays.
-        assert registry.get_sample_value("mimo_pipeline_stage_state", {**_STAGE, "state": "Succeeded"}) == 1
+        assert (
+            registry.get_sample_value("mimo_pipeline_stage_state", {**_STAGE, "state": "Succeeded", "reason": ""}) == 1
+        )
 
 
 def test_a_failed_stage_leaves_what_it_last_told() -> None:
     registry, metrics = _registry()
     progress = StageProgress(step=5, total=10, metrics={"loss": 4.0, "unknown": 1.0})
-    stage = StageStatus(name="morl", state=StageState.FAILED, attempt=2, progress=progress)
+    stage = StageStatus(name="morl", state=StageState.FAILED, attempt=2, progress=progress, reason="OutOfMemory")
     metrics.update(_shown(_status(stage, phase=Phase.FAILED)))
+    state = {**_STAGE, "state": "Failed", "reason": "OutOfMemory"}
+    assert registry.get_sample_value("mimo_pipeline_stage_state", state) == 1
     assert registry.get_sample_value("mimo_train_loss", {**_STAGE, "attempt": "2", "part": ""}) == 4.0
 
 
