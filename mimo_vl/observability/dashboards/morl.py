@@ -96,6 +96,11 @@ _SPEED = Row(
             thresholds=warn_at(0.5),
         ),
         Panel(
+            title="Answer tokens per second of rollout",
+            queries=one(f"{_whole(names.ANSWER_TOKENS)} / {_whole(names.ROLLOUT_TIME)}", _LEGEND),
+            description="Of the answers that were trained on; all rollout workers together.",
+        ),
+        Panel(
             title="Lag of the weights",
             queries=one(f"{_whole(names.UPDATES)} - 1 - {_whole(names.WEIGHT_VERSION)}", _LEGEND),
             description="Updates between the weights that generated a batch and those that it updates. On-policy: 0.",

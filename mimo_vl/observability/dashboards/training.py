@@ -94,6 +94,11 @@ _FLOW = Row(
             description="Optimizer steps that the attempt has done, those of earlier attempts included.",
         ),
         Panel(
+            title="Tokens",
+            queries=one(_of_attempts(names.TOKENS), _LEGEND),
+            description="Trained on since the stage began, earlier attempts included, padding excluded.",
+        ),
+        Panel(
             title="Supervised tokens of a step",
             queries=one(_of_attempts(names.TARGETS), _LEGEND),
             description="All ranks together. A fall means that rows are less full or carry other data.",

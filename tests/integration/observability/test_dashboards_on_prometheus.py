@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import urllib3
@@ -72,9 +73,15 @@ def reward_url() -> Iterator[str]:
             ray.shutdown()
 
 
+class Watched(NamedTuple):
+    """`url`: of a Prometheus in which every panel has data."""
+
+    url: str
+    training_log: Path
+
+
 @pytest.fixture(scope="module")
-def prometheus(tmp_path_factory: pytest.TempPathFactory, reward_url: str) -> Iterator[str]:
-    """Address of a Prometheus in which every panel has data, or has had the time to get it."""
+def watched(tmp_path_factory: pytest.TempPathFactory, reward_url: str) -> Iterator[Watched]:
     folder, first = tmp_path_factory.mktemp("watched"), free_ports(16)
     own, local, morl, ended, train = first, first + 1, first + 11, first + 12, first + 13
     targets = [f"127.0.0.1:{port}" for port in (local, local + 1, local + 2, morl, ended, train)]
@@ -97,13 +104,18 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory, reward_url: str) -> Ite
             api = PrometheusApi(f"http://127.0.0.1:{own}")
             log = folder / "training" / "train.log"
             wait_until(lambda: not _empty_panels(api), _DEADLINE_S, lambda: f"{_empty_panels(api)}\n{log.read_text()}")
-            yield f"http://127.0.0.1:{own}"
+            yield Watched(f"http://127.0.0.1:{own}", log)
         finally:
             is_over.set()
             traffic.join()
             pipeline.finish()
             for process in processes:
                 stop(process)
+
+
+@pytest.fixture
+def prometheus(watched: Watched) -> str:
+    return watched.url
 
 
 def _send_scores(url: str, is_over: threading.Event) -> None:
@@ -157,6 +169,12 @@ def test_a_live_stage_is_labelled_with_its_run(prometheus: str) -> None:
     assert _one(prometheus, 'mimo_stage_step{stage="projector-warmup"}').last >= 1
     # Torch alone takes more.
     assert _one(prometheus, 'mimo_system_process_pss_bytes{stage="projector-warmup"}').last > 100e6
+
+
+def test_every_value_that_a_live_stage_logs_has_a_declared_name(watched: Watched) -> None:
+    text = watched.training_log.read_text(encoding="utf-8")
+    assert "metrics on port=" in text
+    assert "is not shown" not in text
 
 
 def test_the_reward_service_is_seen_through_its_stage(prometheus: str) -> None:
