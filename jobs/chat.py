@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str], write: Callable[[str], object] = sys.stdout.w
     parser.add_argument("--stage", default="", help="whose model answers; default: the last one trained")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 = greedy")
     parser.add_argument("--max-new-tokens", type=int, default=64)
+    parser.add_argument("--json", action="store_true", help="each answer as an object on a line")
     options = parser.parse_args(arguments)
     params = SamplingParams(temperature=options.temperature, max_new_tokens=options.max_new_tokens)
     try:
@@ -56,11 +58,16 @@ def main(arguments: Sequence[str], write: Callable[[str], object] = sys.stdout.w
             raise InputError(f"--image: no file {options.image}; give the path of a PNG or JPEG file")
         image = options.image.read_bytes() if options.image is not None else None
         chat = Chat(model=open_model(options.run_dir, options.stage), params=params, image=image)
-        chat.converse([options.prompt] if options.prompt else sys.stdin, write)
+        answer = _as_object(write) if options.json else write
+        chat.converse([options.prompt] if options.prompt else sys.stdin, answer)
     except MimoError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     return 0
+
+
+def _as_object(write: Callable[[str], object]) -> Callable[[str], object]:
+    return lambda text: write(json.dumps({"answer": text.rstrip("\n")}, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

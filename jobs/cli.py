@@ -2,12 +2,17 @@
 
 Commands import what they need when they are called.
 
-cli.py            run, check, plan
-cli_check.py      what `mimo check` prints
-cli_submit.py     submit
-cli_control.py    status, logs, retry, approve, suspend, resume, cancel, on what cli_target.py opens
-cli_results.py    report, evaluate, chat
-cli_run.py        what `mimo run` does
+cli.py             run, check, plan
+cli_submit.py      submit
+cli_control.py     status, logs, retry, approve, suspend, resume, cancel
+cli_runs.py        runs
+cli_results.py     report, compare, lineage, evaluate, chat
+cli_artifacts.py   artifacts ls, get, verify
+cli_dashboards.py  dashboards
+cli_target.py      what they act on: a run folder or a MimoPipeline
+cli_output.py      tables, or JSON
+cli_<command>.py   what a command prints
+cli_reference.py   docs/cli.md
 """
 
 from __future__ import annotations
@@ -19,19 +24,28 @@ from typing import Annotated, Optional
 
 import typer
 
-from jobs import cli_control, cli_results, cli_submit
+from jobs import cli_artifacts, cli_control, cli_dashboards, cli_results, cli_runs, cli_submit
+from jobs.cli_output import Format, Output, print_json
 from mimo_vl.errors import EXIT_RESUME, MimoError
+
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 failed, another try may succeed; 2 the request, the configuration or an input is wrong; "
+    "75 stopped on request after saving, run the command again to go on."
+)
 
 app = typer.Typer(
     name="mimo",
     help="Train a vision-language model the MiMo-VL way, stage by stage.",
     no_args_is_help=True,
-    add_completion=False,
+    epilog=EXIT_CODES,
     pretty_exceptions_enable=False,
 )
 cli_submit.register(app)
 cli_control.register(app)
+cli_runs.register(app)
 cli_results.register(app)
+cli_artifacts.register(app)
+cli_dashboards.register(app)
 
 Profile = Annotated[str, typer.Option("--profile", help="Configuration profile: tiny, smol or mimo_vl_7b.")]
 RunDir = Annotated[Path, typer.Option("--run-dir", help="Folder of the run: state, store, logs, report.")]
@@ -49,15 +63,24 @@ def run(
     override: Overrides = None,
     stages: Annotated[str, typer.Option(help="Comma-separated: only these stages.")] = "",
     through: Annotated[str, typer.Option(help="Stop after this stage.")] = "",
+    output: Output = Format.TABLE,
 ) -> None:
     """Run the pipeline on this machine, or go on where it stopped. Finished work is reused by its key."""
+    from rich.console import Console
+
     from jobs.cli_run import RunRequest, run_pipeline
+    from operators.mimo_pipeline.local.state import RunFolder
+    from operators.mimo_pipeline.local.summary import read_summary
 
     names = tuple(s.strip() for s in stages.split(",") if s.strip())
     request = RunRequest(
         profile=profile, run_dir=run_dir, overrides=tuple(override or ()), stages=names, through=through
     )
-    raise typer.Exit(run_pipeline(request))
+    if output == Format.TABLE:
+        raise typer.Exit(run_pipeline(request))
+    exit_code = run_pipeline(request, console=Console(stderr=True))
+    print_json(read_summary(RunFolder(run_dir)) or {})
+    raise typer.Exit(exit_code)
 
 
 @app.command()
@@ -82,6 +105,7 @@ def check(
         Optional[float],  # noqa: UP045
         typer.Option(help="Of one GPU; default: an H100 of 80 GB."),
     ] = None,
+    output: Output = Format.TABLE,
 ) -> None:
     """Render every process and every object on a cluster, and say what does not fit; change nothing."""
     from jobs.cli_check import print_check
@@ -97,15 +121,15 @@ def check(
         output_dir=output_dir,
         gpu_memory_gib=gpu_memory_gib or GPU_MEMORY_GIB,
     )
-    print_check(request)
+    print_check(request, output)
 
 
 @app.command()
-def plan(profile: Profile = "mimo_vl_7b", override: Overrides = None) -> None:
+def plan(profile: Profile = "mimo_vl_7b", override: Overrides = None, output: Output = Format.TABLE) -> None:
     """Print GPUs, memory per GPU, tokens per step, steps and GPU-hours of every stage."""
     from jobs.cli_plan import print_plan
 
-    print_plan(profile, tuple(override or ()))
+    print_plan(profile, tuple(override or ()), output)
 
 
 def main() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from pydantic import TypeAdapter
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from jobs.cli_output import Format, print_json
 from jobs.cluster_check import UNKNOWN_DIGEST, CheckRequest, Rendered, fit_problems, render, write_manifests
 from mimo_vl.config.compose import dump_config
 from mimo_vl.errors import ConfigError
@@ -23,9 +25,12 @@ from operators.mimo_pipeline.plan import Create, InputArtifact
 _MIN_WIDTH = 150
 
 
-def print_check(request: CheckRequest) -> None:
+def print_check(request: CheckRequest, output: Format = Format.TABLE) -> None:
     """Raises ConfigError for everything that does not fit, after the tables."""
     rendered = render(request)
+    if output == Format.JSON:
+        _print_facts(request, rendered)
+        return
     console = Console(soft_wrap=True)
     console.print(dump_config(rendered.config), markup=False, highlight=False)
     _print_processes(console, rendered.spec)
@@ -35,6 +40,22 @@ def print_check(request: CheckRequest) -> None:
         for path in write_manifests(rendered.objects, request.output_dir):
             console.print(f"wrote {path}", markup=False, highlight=False)
     problems = fit_problems(rendered, request.gpu_memory_gib)
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _print_facts(request: CheckRequest, rendered: Rendered) -> None:
+    written = write_manifests(rendered.objects, request.output_dir) if request.output_dir is not None else []
+    problems = fit_problems(rendered, request.gpu_memory_gib)
+    print_json(
+        {
+            "profile": request.profile,
+            "config": TypeAdapter(type(rendered.config)).dump_python(rendered.config, mode="json"),
+            "objects": [f"{o['kind']}/{o['metadata']['name']}" for o in rendered.objects],
+            "written": [str(path) for path in written],
+            "problems": problems,
+        }
+    )
     if problems:
         raise ConfigError("\n".join(problems))
 

@@ -7,13 +7,14 @@ that controls the folder acts on them; on a cluster (--pipeline) it is the MimoP
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
-from rich.console import Console
 
-from jobs.cli_target import Context, Kubeconfig, Namespace, Pipeline, RunDir, Target, open_target, stage_status
+from jobs.cli_names import current_stage, stage_status
+from jobs.cli_output import Format, Output, print_json_line, say
+from jobs.cli_target import Context, Kubeconfig, Namespace, Pipeline, Run, RunDir, Target, open_target
 from mimo_vl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,30 +28,27 @@ def register(app: typer.Typer) -> None:
 
 
 def status(
+    run: Run = "",
     run_dir: RunDir = None,
     pipeline: Pipeline = "",
     namespace: Namespace = "",
     context: Context = "",
     kubeconfig: Kubeconfig = None,
-    json_output: Annotated[bool, typer.Option("--json", help="The whole object.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew until the run has ended.")] = False,
+    output: Output = Format.TABLE,
 ) -> None:
-    """Show every stage of a run."""
-    from operators.mimo_pipeline.local.tables import status_table
+    """Show every stage of a run, now or (--watch) as it goes."""
+    from jobs.cli_status import print_status, watch_status
 
-    target = open_target(run_dir, pipeline, namespace, context, kubeconfig)
-    found = target.load()
-    console = Console(soft_wrap=json_output)
-    if json_output:
-        console.print_json(data=found.to_values())
-        return
-    console.print(f"{found.run_id}  {found.status.phase}", markup=False, highlight=False)
-    console.print(status_table(found.status))
-    for note in target.notes(found):
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    target = open_target(run_dir, pipeline, namespace, context, kubeconfig, run)
+    if watch:
+        watch_status(target, output)
+    else:
+        print_status(target, output)
 
 
 def logs(
-    stage: Annotated[str, typer.Argument(help="Stage name.")],
+    stage: Annotated[str, typer.Argument(help="Default: the stage that runs, else the one that failed last.")] = "",
     run_dir: RunDir = None,
     pipeline: Pipeline = "",
     namespace: Namespace = "",
@@ -61,14 +59,26 @@ def logs(
         Optional[int],  # noqa: UP045
         typer.Option(help="On a cluster: only the pod that runs this rank."),
     ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the attempt ends.")] = False,
+    output: Output = Format.TABLE,
 ) -> None:
-    """Print the log of a stage."""
+    """Print the log of a stage, also after its pods are gone."""
     target = open_target(run_dir, pipeline, namespace, context, kubeconfig)
-    console = Console(soft_wrap=True)
-    for name, text in target.logs(stage, attempt, rank):
-        if name:
-            console.print(f"==> {name} <==", markup=False, highlight=False)
-        console.print(text, markup=False, highlight=False, end="")
+    name = stage or current_stage(target.load())
+    read = target.follow if follow else target.logs
+    _print_log(read(name, attempt, rank), name, output)
+
+
+def _print_log(parts: Iterable[tuple[str, str]], stage: str, output: Format) -> None:
+    last = ""
+    for name, text in parts:
+        if output == Format.JSON:
+            print_json_line({"stage": stage, "from": name, "text": text})
+            continue
+        if name and name != last:
+            typer.echo(f"==> {name} <==")
+        last = name
+        typer.echo(text, nl=False)
 
 
 def retry(
@@ -78,6 +88,7 @@ def retry(
     namespace: Namespace = "",
     context: Context = "",
     kubeconfig: Kubeconfig = None,
+    output: Output = Format.TABLE,
 ) -> None:
     """Run a stage and everything after it anew, without earlier checkpoints and outputs."""
     from operators.mimo_pipeline.api import RetryRequest
@@ -88,7 +99,7 @@ def retry(
         request = RetryRequest(from_stage=name, nonce=uuid.uuid4().hex[:12])
         return found.spec.model_copy(update={"retry": request, "cancel": False})
 
-    _edit(open_target(run_dir, pipeline, namespace, context, kubeconfig), change, "retry requested")
+    _edit(open_target(run_dir, pipeline, namespace, context, kubeconfig), change, "retry requested", output)
 
 
 def approve(
@@ -98,6 +109,7 @@ def approve(
     namespace: Namespace = "",
     context: Context = "",
     kubeconfig: Kubeconfig = None,
+    output: Output = Format.TABLE,
 ) -> None:
     """Let a stage's output be used by the stages after it."""
     from operators.mimo_pipeline.api import StageApproval, StageState
@@ -109,7 +121,7 @@ def approve(
         approval = StageApproval(stage=stage, key=current.key)
         return found.spec.model_copy(update={"approvals": (*found.spec.approvals, approval)})
 
-    _edit(open_target(run_dir, pipeline, namespace, context, kubeconfig), change, f"approved {stage}")
+    _edit(open_target(run_dir, pipeline, namespace, context, kubeconfig), change, f"approved {stage}", output)
 
 
 def suspend(
@@ -118,10 +130,11 @@ def suspend(
     namespace: Namespace = "",
     context: Context = "",
     kubeconfig: Kubeconfig = None,
+    output: Output = Format.TABLE,
 ) -> None:
     """Save and stop the running stage; start nothing until `mimo resume`."""
     target = open_target(run_dir, pipeline, namespace, context, kubeconfig)
-    _edit(target, _setting(suspend=True), "suspended")
+    _edit(target, _setting(suspend=True), "suspended", output)
 
 
 def resume(
@@ -130,10 +143,11 @@ def resume(
     namespace: Namespace = "",
     context: Context = "",
     kubeconfig: Kubeconfig = None,
+    output: Output = Format.TABLE,
 ) -> None:
     """Take back `mimo suspend`."""
     target = open_target(run_dir, pipeline, namespace, context, kubeconfig)
-    _edit(target, _setting(suspend=False), "resumed")
+    _edit(target, _setting(suspend=False), "resumed", output)
 
 
 def cancel(
@@ -142,10 +156,11 @@ def cancel(
     namespace: Namespace = "",
     context: Context = "",
     kubeconfig: Kubeconfig = None,
+    output: Output = Format.TABLE,
 ) -> None:
     """Stop the run for good; finished stages keep their outputs."""
     target = open_target(run_dir, pipeline, namespace, context, kubeconfig)
-    _edit(target, _setting(cancel=True), "cancelled")
+    _edit(target, _setting(cancel=True), "cancelled", output)
 
 
 def _setting(**controls: Any) -> Callable[[PipelineObject], MimoPipelineSpec]:
@@ -159,6 +174,6 @@ def _first_failed(pipeline: PipelineObject) -> str:
     return failed
 
 
-def _edit(target: Target, change: Callable[[PipelineObject], MimoPipelineSpec], done: str) -> None:
+def _edit(target: Target, change: Callable[[PipelineObject], MimoPipelineSpec], done: str, output: Format) -> None:
     who = target.edit(change)
-    Console(soft_wrap=True).print(f"{done}; {who}", markup=False, highlight=False)
+    say(f"{done}; {who}", output, done=done, then=who)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from jobs.cli_output import Format, print_json
 from mimo_vl.config.compose import compose
 from mimo_vl.training.plan_estimate import PEAK_FLOPS, StagePlan, estimate
 
@@ -15,9 +17,12 @@ from mimo_vl.training.plan_estimate import PEAK_FLOPS, StagePlan, estimate
 _MIN_WIDTH = 152
 
 
-def print_plan(profile: str, overrides: tuple[str, ...]) -> None:
-    console = Console()
+def print_plan(profile: str, overrides: tuple[str, ...], output: Format = Format.TABLE) -> None:
     plans = estimate(compose(profile, overrides))
+    if output == Format.JSON:
+        print_json({"profile": profile, "stages": [asdict(plan) for plan in plans]})
+        return
+    console = Console()
     wide = Console(width=max(console.width, _MIN_WIDTH))
     wide.print(plan_table(profile, plans))
     total = sum(plan.gpu_hours for plan in plans)

@@ -12,9 +12,11 @@ from typing import Any
 from pydantic import TypeAdapter
 from rich.console import Console
 
+from jobs.cli_output import wide_console
 from mimo_vl.config.compose import compose
 from mimo_vl.config.pipeline import PipelineConfig, stage_config_digest
 from mimo_vl.errors import EXIT_DONE, EXIT_RESUME, EXIT_RETRY, MimoError
+from mimo_vl.observability.prometheus import serve_metrics
 from mimo_vl.vocabulary import StageName
 from operators.mimo_pipeline.api import MimoPipelineSpec, MimoPipelineStatus, Phase, PipelineRuntime, StageState
 from operators.mimo_pipeline.builders.process import STAGE_MODULES
@@ -29,9 +31,6 @@ from operators.mimo_pipeline.profile_graph import graph_of
 from operators.mimo_pipeline.stage_graph import only, up_to
 
 logger = logging.getLogger(__name__)
-
-# Columns of the stage table with full artifact and run names.
-_LOG_WIDTH = 180
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +68,7 @@ def run_pipeline(
 
     `modules`: Python module of each stage's process.
     """
-    console = console or default_console()
+    console = console or wide_console()
     started_s = time.monotonic()
     config, wanted = resolve(request)
     folder = RunFolder(request.run_dir)
@@ -79,17 +78,13 @@ def run_pipeline(
         runner = LocalRunner(
             folder=folder, pipeline=pipeline, config=config, runtime=wanted.runtime, display=display, modules=modules
         )
+        if config.observability.metrics_port:
+            serve_metrics(runner.metrics.registry, [config.observability.metrics_port])
         try:
             status = runner.run()
         finally:
             display.close()
         return _conclude(console, runner, status, time.monotonic() - started_s)
-
-
-def default_console() -> Console:
-    """Wide where nobody's terminal limits it, so that tables in logs are not folded."""
-    console = Console()
-    return console if console.is_terminal else Console(width=_LOG_WIDTH)
 
 
 def _conclude(console: Console, runner: LocalRunner, status: MimoPipelineStatus, total_s: float) -> int:
@@ -99,26 +94,24 @@ def _conclude(console: Console, runner: LocalRunner, status: MimoPipelineStatus,
         return EXIT_RESUME
     peak = max(runner.memory.peak_pss_bytes, runner.peak_of_records())
     summary = write_summary(folder, status, total_seconds=total_s, peak_pss_bytes=peak)
-    _add_times_to_report(folder)
+    _write_report(folder)
     show_end(console, folder, status, summary)
     console.print(f"total {duration(total_s)}, at most {peak / 2**30:.2f} GiB (PSS of all processes)", highlight=False)
     if runner.config.tracking.kind == "mlflow" and not runner.config.tracking.uri:
-        command = f"mlflow ui --backend-store-uri {runner.tracking.backend_uri}"
+        command = runner.tracking.look_command
         console.print(f"MLflow: {command}, then http://127.0.0.1:5000", markup=False, highlight=False, soft_wrap=True)
     return EXIT_DONE if status.phase == Phase.SUCCEEDED else EXIT_RETRY
 
 
-def _add_times_to_report(folder: RunFolder) -> None:
-    """Finalize's report has no times, since artifacts must not depend on them; the copy in the run folder has."""
-    if not (folder.path / REPORT).is_file():
-        return
+def _write_report(folder: RunFolder) -> None:
+    """Over the copy of finalize's, which has no times and addresses, since artifacts must not depend on them."""
     from jobs.report import rebuild_report
 
     try:
         rebuild_report(folder.path)
     except (MimoError, ValueError) as error:
-        # Partial runs lack what a report shows. The copy without times stays.
-        logger.warning("report.html is without times: %s", error)
+        # The run has ended as it has ended, with or without a page about it.
+        logger.warning("report.html was not written anew: %s", error)
 
 
 def show_end(console: Console, folder: RunFolder, status: MimoPipelineStatus, summary: Mapping[str, Any]) -> None:

@@ -41,7 +41,9 @@ def submit(
     context: Context = "",
     kubeconfig: Kubeconfig = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the object; contact no cluster.")] = False,
-    output: Annotated[Format, typer.Option("--output", "-o", help="How --dry-run prints it.")] = Format.YAML,
+    output: Annotated[
+        Format, typer.Option("--output", "-o", help="How the object is printed; json: what was created too.")
+    ] = Format.YAML,
 ) -> None:
     """Create a MimoPipeline on a cluster from a profile."""
     from operators.mimo_pipeline.submission import Submission, build_object, object_yaml, parse_inputs
@@ -64,4 +66,7 @@ def submit(
     client = connect(kubeconfig=kubeconfig, context=context, namespace=namespace)
     created = client.create(body)["metadata"]["name"]
     follow = f"mimo status --pipeline {created} -n {client.namespace}"
+    if output == Format.JSON:
+        typer.echo(json.dumps({"created": created, "namespace": client.namespace, "follow": follow}))
+        return
     typer.echo(f"created mimopipeline {created} in namespace {client.namespace}; follow it with: {follow}")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 
 from jobs.runtime import run_stage
 from jobs.stage_context import StageContext
 from mimo_vl.data.pipelines.curate import Workshop
-from mimo_vl.data.pipelines.write import write_datasets
+from mimo_vl.data.pipelines.write import REPORT_FILE, write_datasets
+from mimo_vl.data.report_metrics import curation_metrics
 from mimo_vl.errors import ConfigError, InterruptedAfterSaveError
 from mimo_vl.vocabulary import StageName
 
@@ -38,6 +40,7 @@ def main(ctx: StageContext) -> Mapping[str, float]:
         num_workers=ctx.config.data.num_workers,
         on_shard=on_shard,
     )
+    ctx.shown.record(curation_metrics(json.loads((ctx.out_dir / REPORT_FILE).read_bytes())))
     return {
         "samples": float(sum(i.num_samples for i in infos.values())),
         "tokens": float(sum(i.num_tokens for i in infos.values())),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from jobs.runtime import run_stage
 from jobs.stage_context import StageContext
+from mimo_vl.data.report_metrics import selection_metrics
 from mimo_vl.errors import InterruptedAfterSaveError
 from mimo_vl.inference.load import load_encoder, load_engine
 from mimo_vl.rewards.judge import RuleJudge
@@ -49,6 +50,7 @@ def main(ctx: StageContext) -> Mapping[str, float]:
         )
         report = {**curator.curate_prompts(sft), **curator.make_pairs(sft, base)}
     write_report(ctx.out_dir, report)
+    ctx.shown.record(selection_metrics(report))
     prompts = [counts for name, counts in report.items() if name.startswith("rl-")]
     pairs = [counts for name, counts in report.items() if name.startswith("pairs-")]
     return {

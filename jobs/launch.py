@@ -1,10 +1,11 @@
 """The process of a stage: `python -m jobs.launch --nproc N -- jobs.train`.
 
 It claims the attempt, starts the ranks, forwards SIGTERM, ends what is left of them, and leaves an exit record in the
-attempt's folder and in /dev/termination-log. It loads neither torch nor ray. If it is killed, its ranks die with it.
+attempt's folder and in /dev/termination-log. A copy of the log goes to the store, bounded and without secrets.
+It loads neither torch nor ray. If it is killed, its ranks die with it.
 On several nodes (PET_NNODES > 1, as Kubeflow sets it) each node runs one; that of node 0 claims and writes the record.
 In a container: MIMO_GRACE_S is the time from SIGTERM to SIGKILL of the ranks, below that of the pod;
-MIMO_DRIVER_PID_FILE gets our pid, for a preStop hook that sends SIGTERM; the log goes to a store that is no folder.
+MIMO_DRIVER_PID_FILE gets our pid, for a preStop hook that sends SIGTERM.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from jobs.environment_record import leave_environment
 from jobs.exit_status import summarise
 from jobs.failures import describe_failure, read_failure
 from jobs.log_shipper import ship_output
@@ -65,10 +67,12 @@ def _launch(arguments: argparse.Namespace, stop: StopRequest) -> int:
         claim = make_claim(env.stage_key)
         if node.is_first:
             claim_attempt(store, attempt, claim)
+            leave_environment(store_for_uri(root_uri, storage.impatient()), attempt)
     except MimoError as error:
         # Not our attempt, or no place to write to: the termination log alone.
         return _refuse(error)
-    with _shipped_log(store_for_uri(root_uri, storage.impatient()), attempt, node):
+    impatient = store_for_uri(root_uri, storage.impatient())
+    with ship_output(impatient, node_log_key(attempt, node.rank), os.environ):
         record = _failed(problem) if problem else _run(arguments, node, claim.owner, stop)
     record = record.model_copy(update={"finished_at": datetime.now(UTC).isoformat(timespec="seconds")})
     _write_termination_log(record)
@@ -111,13 +115,6 @@ def _pid_file(path: str) -> Iterator[None]:
         yield
     finally:
         file.unlink(missing_ok=True)
-
-
-def _shipped_log(store: ArtifactStore, attempt: str, node: Node) -> contextlib.AbstractContextManager[None]:
-    """A store in a folder is on the machine whose starter keeps the log."""
-    if store.local_path() is not None:
-        return contextlib.nullcontext()
-    return ship_output(store, node_log_key(attempt, node.rank), os.environ)
 
 
 def _storage(env: StageEnvironment) -> tuple[StorageConfig, ConfigError | None]:

@@ -28,10 +28,15 @@ _MAX_LINE_BYTES = 64 << 10
 _END_S = 5.0
 # A store that is down must not use up the time that is left after SIGTERM.
 _LAST_SEND_S = 15.0
-_SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|CREDENTIAL|API_?KEY|PRIVATE_KEY", re.IGNORECASE)
 # Shorter values are not random, and masking them would garble the log.
 _MIN_SECRET_CHARS = 8
-_SIGNATURE = re.compile(rb"(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+")
+# What is secret by its place: signatures of presigned URLs, bearer tokens, passwords in URLs.
+_PLACES = (
+    re.compile(rb"(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+"),
+    re.compile(rb"(?i)(bearer\s+)[A-Za-z0-9._~+/=-]{8,}"),
+    re.compile(rb"(://[^/\s:@]+:)[^/\s@]+(?=@)"),
+)
 _MASK = b"***"
 
 
@@ -55,7 +60,8 @@ class LogTail:
         """Returns the line as it may be shown."""
         for secret in self._secrets:
             line = line.replace(secret, _MASK)
-        line = _SIGNATURE.sub(rb"\1" + _MASK, line)
+        for place in _PLACES:
+            line = place.sub(rb"\1" + _MASK, line)
         with self._lock:
             self._lines.append(line)
             self._num_bytes += len(line)

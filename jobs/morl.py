@@ -12,6 +12,7 @@ from pathlib import Path
 
 from jobs.runtime import num_threads, ray_address, reward_port, reward_token, run_stage, set_ray_environment
 from jobs.stage_context import StageContext
+from mimo_vl.observability.metrics import UPDATES
 from mimo_vl.rl.checkpoint import RunLog, newest_verified
 from mimo_vl.rl.worker_settings import WorkerSettings
 from mimo_vl.schema.manifest import FileEntry, InputRef
@@ -51,7 +52,11 @@ class ContextLink:
     def add_output(self, files: tuple[FileEntry, ...]) -> None:
         self.ctx.add_output(files)
 
+    def reward_service_ready(self, url: str) -> None:
+        self.ctx.shown.forward(f"{url}/metrics")
+
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
+        self.ctx.shown.record({UPDATES.name: float(step)})
         self.ctx.tracker.log_metrics(metrics, step)
         self.ctx.progress(step, self.ctx.config.rl.num_steps, reward=metrics.get("rl/reward", 0.0))
 

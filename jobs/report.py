@@ -1,62 +1,44 @@
-"""Write report.html of a run folder anew, with times and addresses: `python -m jobs.report runs/demo`."""
+"""Write report.html of a run folder: `python -m jobs.report runs/demo`. `mimo report` does it for any run."""
 
 from __future__ import annotations
 
 import logging
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
-from mimo_vl.errors import InputError, MimoError
-from mimo_vl.evaluation.collect import collect, open_output
-from mimo_vl.evaluation.report import RunFacts, render_report
-from mimo_vl.schema.evaluation import StageSummary, Summary
-from operators.mimo_pipeline.local.state import RunFolder
-from operators.mimo_pipeline.local.summary import REPORT, StageRow, read_summary, stage_rows
+from jobs.run_source import build_source, storage_config
+from mimo_vl.errors import MimoError
+from mimo_vl.reporting.page import render_page
+from mimo_vl.reporting.read import Source, read_run
+from mimo_vl.reporting.run import Run
+from mimo_vl.storage import open_store
+from operators.mimo_pipeline.local.state import RunFolder, write_atomically
+from operators.mimo_pipeline.local.summary import REPORT
 
 logger = logging.getLogger(__name__)
 
 
-def rebuild_report(run_dir: Path) -> Path:
-    """Returns the path of the report.
-
-    Raises:
-        InputError: no pipeline in the folder, or it has not ended yet.
-    """
-    folder = RunFolder(run_dir)
+def local_source(folder: RunFolder) -> Source:
+    """Raises InputError if there is no pipeline in the folder."""
     pipeline = folder.load()
-    found = read_summary(folder)
-    if found is None:
-        raise InputError(f"--run-dir: {run_dir} has no summary.json yet; it is written when the run has ended")
-    summary = Summary.model_validate({**found, "mean_reward": found.get("mean_reward") or {}})
-    rows = stage_rows(pipeline.status)
-    material = collect({row.name: open_output(row.uri) for row in rows if row.uri})
-    facts = RunFacts(
-        title=f"MiMo-VL, run {pipeline.metadata.name}",
-        total_seconds=summary.total_seconds,
-        peak_pss_bytes=summary.peak_pss_bytes,
-    )
-    digests = {name: output.manifest.content_digest for name, output in material.stages.items()}
-    stages = [_stage(row, digests.get(row.name, "")) for row in rows]
+    storage = storage_config(pipeline)
+    return build_source(pipeline, open_store(storage, default_root=folder.store_path), storage)
+
+
+def write_report(source: Source, path: Path) -> Run:
+    """Returns what the page shows. Readers see the old page or the new one."""
+    run = read_run(source)
+    write_atomically(path, render_page(run, now=datetime.now(UTC)))
+    return run
+
+
+def rebuild_report(run_dir: Path) -> Path:
+    """Returns the path of the report."""
+    folder = RunFolder(run_dir)
     path = folder.path / REPORT
-    path.write_text(render_report(material, stages, facts), encoding="utf-8")
+    write_report(local_source(folder), path)
     return path
-
-
-def _stage(row: StageRow, digest: str) -> StageSummary:
-    return StageSummary(
-        name=row.name,
-        status=row.status,
-        seconds=row.seconds,
-        tokens=row.tokens,
-        loss_first=row.loss_first,
-        loss_last=row.loss_last,
-        reused=row.reused,
-        steps=row.steps,
-        tokens_per_second=row.tokens_per_s,
-        uri=row.uri,
-        digest=digest,
-        mlflow_run=row.tracking_run,
-    )
 
 
 def main(arguments: list[str]) -> int:

@@ -28,9 +28,12 @@ import psutil
 
 from jobs.failures import Failure, describe_failure, write_failure
 from jobs.stage_context import StageContext
+from jobs.stage_metrics import measured, open_stage_metrics
+from jobs.stage_results import log_results
+from jobs.stage_tracking import finish_tracking, start_tracker
 from mimo_vl.config.compose import load_config
 from mimo_vl.config.pipeline import PipelineConfig, stage_config_digest
-from mimo_vl.errors import EXIT_DONE, EXIT_RESUME, ConfigError
+from mimo_vl.errors import EXIT_DONE, ConfigError
 from mimo_vl.observability.logging import configure_logging
 from mimo_vl.schema.environment import StageEnvironment, credential_variables
 from mimo_vl.schema.manifest import Claim
@@ -39,8 +42,8 @@ from mimo_vl.storage import ArtifactStore, Credentials, store_for_uri
 from mimo_vl.storage.attempt_files import AttemptFiles, InputAccess
 from mimo_vl.storage.attempts import claim_attempt, require_claim
 from mimo_vl.storage.checkpoints import complete_steps
-from mimo_vl.storage.layout import CHECKPOINTS_DIR, JOURNAL_DIR, OUTPUT_DIR, run_prefix, split_output_uri, step_dir
-from mimo_vl.tracking import NullTracker, RunStatus, Tracker, build_tracker
+from mimo_vl.storage.layout import CHECKPOINTS_DIR, OUTPUT_DIR, split_output_uri, step_dir
+from mimo_vl.tracking import NullTracker, Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -64,13 +67,14 @@ def run_stage(main: Main, environ: Mapping[str, str] | None = None) -> int:
         tracker = context.tracker
         metrics = main(context)
         context.publish(metrics)
+        log_results(context)
     # The rim of the process: whatever went wrong becomes an exit code and one line.
     except Exception as error:  # noqa: BLE001
         failure = describe_failure(error)
         _report(failure, error, environ, rank)
-        _finish(tracker, RunStatus.KILLED if failure.exit_code == EXIT_RESUME else RunStatus.FAILED)
+        finish_tracking(tracker, failure)
         return failure.exit_code
-    _finish(tracker, RunStatus.FINISHED)
+    finish_tracking(tracker, None)
     return EXIT_DONE
 
 
@@ -133,6 +137,8 @@ def build_context(environ: Mapping[str, str], stop: StopRequest) -> StageContext
     out_dir, checkpoint_dir = files.folder(OUTPUT_DIR), files.folder(CHECKPOINTS_DIR)
     out_dir.mkdir(parents=True, exist_ok=True)
     checkpoint_dir.mkdir(parents=True, exist_ok=True)
+    local_rank = int(environ.get("LOCAL_RANK", "0"))
+    shown = open_stage_metrics(env, config.observability, environ, local_rank=local_rank)
     return StageContext(
         namespace=env.namespace,
         pipeline=env.pipeline,
@@ -143,14 +149,15 @@ def build_context(environ: Mapping[str, str], stop: StopRequest) -> StageContext
         config=config,
         rank=rank,
         world_size=int(environ.get("WORLD_SIZE", "1")),
-        local_rank=int(environ.get("LOCAL_RANK", "0")),
+        local_rank=local_rank,
         local_world_size=int(environ.get("LOCAL_WORLD_SIZE", environ.get("WORLD_SIZE", "1"))),
         node_rank=int(environ.get("GROUP_RANK", "0")),
         out_dir=out_dir,
         checkpoint_dir=checkpoint_dir,
         resume_from=_resume_folder(env, config, files),
         resume_uri=env.resume_from_uri,
-        tracker=_start_tracker(env, config, store, files) if rank == 0 else NullTracker(),
+        tracker=measured(_tracker(env, config, store, files, environ), shown),
+        shown=shown,
         inputs=env.inputs,
         code_digest=env.code_digest,
         config_digest=stage_config_digest(config, env.stage),
@@ -160,6 +167,19 @@ def build_context(environ: Mapping[str, str], stop: StopRequest) -> StageContext
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         tracking_uri=env.tracking_uri or config.tracking.uri,
     )
+
+
+def _tracker(
+    env: StageEnvironment,
+    config: PipelineConfig,
+    store: ArtifactStore,
+    files: AttemptFiles,
+    environ: Mapping[str, str],
+) -> Tracker:
+    """One process of each node has one; rank 0's owns the run."""
+    if int(environ.get("LOCAL_RANK", "0")) != 0:
+        return NullTracker()
+    return start_tracker(env, config, store, files, node_rank=int(environ.get("GROUP_RANK", "0")))
 
 
 def scratch_folder() -> Path:
@@ -184,6 +204,11 @@ def has_store_credentials() -> bool:
 def store_endpoint_url() -> str:
     """AWS_ENDPOINT_URL: where a user outside the cluster reaches the store, such as a forwarded port; "" = not said."""
     return os.environ.get("AWS_ENDPOINT_URL", "")
+
+
+def is_in_cluster() -> bool:
+    """This process runs in a pod, for which Services have addresses."""
+    return bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
 
 
 def input_credentials(name: str) -> Credentials | None:
@@ -247,24 +272,6 @@ def _resume_folder(env: StageEnvironment, config: PipelineConfig, files: Attempt
     return files.checkpoint(store.uri(step_dir(steps[-1]))).parent if steps else None
 
 
-def _start_tracker(env: StageEnvironment, config: PipelineConfig, store: ArtifactStore, files: AttemptFiles) -> Tracker:
-    tracker = build_tracker(
-        config.tracking,
-        uri=env.tracking_uri or config.tracking.uri,
-        store=store,
-        run=run_prefix(env.run_id),
-        attempt=files.prefix,
-        journal_dir=files.folder(JOURNAL_DIR),
-    )
-    digest = stage_config_digest(config, env.stage)
-    params = {"profile": config.profile, "seed": str(config.seed), "stage": env.stage, "config_digest": digest}
-    tags = {"mimo.run_id": env.run_id, "mimo.stage_key": env.stage_key, "mimo.attempt": str(env.attempt)}
-    tracker.start(f"{env.stage}-{env.attempt}", params, tags)
-    for name, ref in sorted(env.inputs.items()):
-        tracker.log_input(name, ref.uri, ref.digest)
-    return tracker
-
-
 def _watch_sigterm() -> StopRequest:
     stop = StopRequest()
     if threading.current_thread() is threading.main_thread():
@@ -281,11 +288,3 @@ def _report(failure: Failure, error: Exception, environ: Mapping[str, str], rank
     logger.error("%s exit_code=%d: %s", failure.reason, failure.exit_code, failure.message)
     if environ.get("MIMO_FAILURE_DIR"):
         write_failure(Path(environ["MIMO_FAILURE_DIR"]), int(environ.get("LOCAL_RANK", rank)), failure)
-
-
-def _finish(tracker: Tracker, status: RunStatus) -> None:
-    try:
-        tracker.finish(status)
-    # The output is published or the failure reported; tracking must not change how the process ends.
-    except Exception as error:  # noqa: BLE001
-        logger.warning("tracking could not be finished: %s", error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import shutil
@@ -12,9 +13,11 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
+from jobs.registered_model import MODEL_ALIASES, describe_model, model_version
+from jobs.stage_metrics import StageMetrics
 from mimo_vl.config.pipeline import PipelineConfig
 from mimo_vl.errors import ConfigError, PermanentError, StorageError
-from mimo_vl.schema.manifest import FileEntry, InputRef, KeyEntry, Manifest, OutputPointer, Progress
+from mimo_vl.schema.manifest import FileEntry, InputRef, KeyEntry, Manifest, OutputPointer, Progress, content_digest
 from mimo_vl.stop_request import StopRequest
 from mimo_vl.storage import ArtifactStore
 from mimo_vl.storage.artifacts import publish_directory
@@ -24,14 +27,13 @@ from mimo_vl.storage.checkpoints import keep_last, seal_checkpoint
 from mimo_vl.storage.keys import record_key
 from mimo_vl.storage.layout import CHECKPOINTS_DIR, OUTPUT_DIR, join, stage_prefix, step_dir
 from mimo_vl.storage.pointer import move_pointer
-from mimo_vl.tracking import Tracker, write_mlmodel
+from mimo_vl.tracking import Tracker
 from mimo_vl.vocabulary import StageName
 
 logger = logging.getLogger(__name__)
 
-# Stages whose model is registered, and under which alias.
-_MODEL_ALIASES = {StageName.LONG_CONTEXT_SFT: "sft", StageName.MORL: "rl"}
 _MODEL_DIR, _MODEL_CONFIG = "model", "config.json"
+_OUTPUT_TAG = "mimo.output"
 # Progress is for people: once a second is enough, and cheap on any store.
 _PROGRESS_INTERVAL_S = 1.0
 # After a write that failed: a store that does not answer costs seconds each time.
@@ -71,6 +73,8 @@ class StageContext:
     started_at: str
     tracking_uri: str = ""
     """Of the tracking server; "" = none."""
+    shown: StageMetrics = field(default_factory=StageMetrics)
+    """What Prometheus sees of this process."""
     _uploaded: tuple[FileEntry, ...] = field(default=(), init=False)
     _last_progress_s: float = field(default=-math.inf, init=False)
     _is_progress_lost: bool = field(default=False, init=False)
@@ -121,6 +125,7 @@ class StageContext:
 
     def progress(self, step: int, total: int, unit: str = "steps", message: str = "", **metrics: float) -> None:
         """Tell people how far the stage is. At most once a second, the last step always; rank 0 only."""
+        self.shown.progress(step, total)
         now_s = time.monotonic()
         interval_s = _LOST_PROGRESS_INTERVAL_S if self._is_progress_lost else _PROGRESS_INTERVAL_S
         if not self.is_main or (now_s - self._last_progress_s < interval_s and step != total):
@@ -161,7 +166,7 @@ class StageContext:
         if not self.is_main:
             return
         checkpoints = join(self.attempt_prefix, CHECKPOINTS_DIR)
-        seal_checkpoint(
+        record = seal_checkpoint(
             self.store,
             join(checkpoints, step_dir(step)),
             step=step,
@@ -169,9 +174,13 @@ class StageContext:
             files=files,
             saved_at=_now(),
         )
+        removed = keep_last(self.store, checkpoints, keep) if keep else []
+        uri = self.store.uri(join(checkpoints, step_dir(step)))
+        self.tracker.set_tags(
+            {_checkpoint_tag(step): _address(uri, content_digest(record.files))},
+            removed=[_checkpoint_tag(step) for step in removed],
+        )
         self.tracker.flush()
-        if keep:
-            keep_last(self.store, checkpoints, keep)
         logger.info("saved checkpoint step=%d uri=%s", step, self.output_uri)
 
     def checkpoint_uri(self, checkpoint: Path) -> str:
@@ -195,8 +204,7 @@ class StageContext:
             return None
         _require_finite(metrics)
         require_not_revoked(self.store, self.attempt_prefix)
-        if self._registers_model():
-            self._write_mlmodel()
+        card = self._describe_model(metrics) if self._registers_model() else ""
         manifest = publish_directory(
             self.store,
             self.attempt_prefix,
@@ -209,15 +217,15 @@ class StageContext:
             inputs=dict(self.inputs),
             config_digest=self.config_digest,
             code_digest=self.code_digest,
-            metrics=dict(metrics),
+            metrics={**self.shown.for_manifest(), **metrics},
             tracking=dict(self.tracker.ids),
             started_at=self.started_at,
             finished_at=_now(),
         )
-        self._announce(manifest.content_digest)
+        self._announce(manifest.content_digest, card)
         return manifest
 
-    def _announce(self, digest: str) -> None:
+    def _announce(self, digest: str, card: str) -> None:
         uri = self.output_uri
         require_not_revoked(self.store, self.attempt_prefix)
         pointer = OutputPointer(attempt=self.attempt, uri=uri, content_digest=digest, stage_key=self.stage_key)
@@ -227,21 +235,33 @@ class StageContext:
                 stage=self.stage, stage_key=self.stage_key, run_id=self.run_id, uri=uri, content_digest=digest
             )
             record_key(self.store, self.namespace, entry)
-        if self._registers_model():
+        self.tracker.set_tags({_OUTPUT_TAG: _address(uri, digest)})
+        if card:
             model = f"{uri}/{OUTPUT_DIR}/{_MODEL_DIR}"
-            self.tracker.register_model(f"mimo-vl-{self.config.profile}", model, digest, _MODEL_ALIASES[self.stage])
+            version = model_version(
+                self.config, stage=self.stage, run_id=self.run_id, uri=model, digest=digest, card=card
+            )
+            self.tracker.register_model(version)
 
     def _registers_model(self) -> bool:
         uploaded = any(entry.path.startswith(f"{_MODEL_DIR}/") for entry in self._uploaded)
-        return self.stage in _MODEL_ALIASES and (uploaded or (self.out_dir / _MODEL_DIR).is_dir())
+        return self.stage in MODEL_ALIASES and (uploaded or (self.out_dir / _MODEL_DIR).is_dir())
 
-    def _write_mlmodel(self) -> None:
+    def _describe_model(self, metrics: Mapping[str, float]) -> str:
         folder = self.out_dir / _MODEL_DIR
         if not (folder / _MODEL_CONFIG).is_file():
             # Exported on another node; MLmodel names the architecture that this file names.
             key = join(self.attempt_prefix, OUTPUT_DIR, _MODEL_DIR, _MODEL_CONFIG)
             self.store.get_file(key, folder / _MODEL_CONFIG)
-        write_mlmodel(folder)
+        return describe_model(folder, stage=self.stage, config=self.config, inputs=self.inputs, metrics=metrics)
+
+
+def _checkpoint_tag(step: int) -> str:
+    return f"mimo.checkpoint.{step_dir(step)}"
+
+
+def _address(uri: str, digest: str) -> str:
+    return json.dumps({"uri": uri, "digest": digest})
 
 
 def _require_finite(metrics: Mapping[str, float]) -> None:

@@ -10,12 +10,17 @@ class EvaluationConfig:
     tasks: tuple[str, ...] = ()
     """Ids of the tasks to run; empty = the whole suite."""
     max_new_tokens: int = 32768
+    """Length at which an answer is cut."""
     batch_size: int = 32
+    """Answers that are generated together."""
     sampled_temperature: float = 1.0
     """For the mean reward: same prompts and seeds for both models, paired."""
     samples_per_item: int = 1
+    """Answers per item at temperature 1, for the mean reward."""
     confidence: float = 0.95
+    """Level of all confidence intervals."""
     bootstrap_draws: int = 2000
+    """Resamples behind each interval."""
     num_pictures: int = 12
     """Predictions drawn in report.html."""
     num_workers: int = unhashed(1)

@@ -10,16 +10,23 @@ from mimo_vl.config.fields import config
 @config
 class VisionConfig:
     depth: int
+    """Transformer blocks."""
     hidden_size: int
+    """Width of the residual stream."""
     num_heads: int
+    """Attention heads."""
     intermediate_size: int
     """3456 in the report; 3420 loads Qwen2.5-VL weights."""
     patch_size: int = 14
+    """Pixels along an edge of a patch."""
     temporal_patch_size: int = 2
+    """Frames in a patch."""
     spatial_merge_size: int = 2
+    """Patches along an edge that the projector merges into one token."""
     window_size: int = 112
     """Side of an attention window in pixels."""
     full_attention_blocks: tuple[int, ...] = (7, 15, 23, 31)
+    """Blocks with attention over the whole image; the others use windows."""
     tokens_per_second: int = 4
     """Time index steps per second of video in mRoPE."""
 
@@ -33,19 +40,29 @@ class VisionConfig:
 @config
 class LanguageConfig:
     num_layers: int
+    """Decoder layers."""
     hidden_size: int
+    """Width of the residual stream."""
     num_heads: int
+    """Query heads."""
     num_kv_heads: int
+    """Key and value heads (grouped-query attention)."""
     head_dim: int
+    """Width of one head."""
     intermediate_size: int
+    """Width of the gated MLP."""
     vocab_size: int
     """Rows of the embedding; 0 = as many as the tokenizer has."""
     rope_theta: float = 640000.0
+    """Base of the rotary frequencies."""
     mrope_section: tuple[int, int, int] = (16, 24, 24)
     """Frequency pairs for time, height, width; their sum is head_dim / 2."""
     rms_norm_eps: float = 1e-5
+    """Epsilon of RMSNorm."""
     tie_word_embeddings: bool = False
+    """One matrix for input and output embeddings."""
     max_position_embeddings: int = 128000
+    """Longest position that the model is made for."""
 
     def __post_init__(self) -> None:
         if sum(self.mrope_section) * 2 != self.head_dim:
@@ -64,6 +81,8 @@ class ModelConfig:
     language_source: Literal["base-stage", "llama-gguf", "llama", "qwen2", "mimo-7b"] = "base-stage"
     """Importer for the language model: the `base` stage's, or a checkpoint given in spec.inputs."""
     vision_source: Literal["base-stage", "qwen2_5_vl", "random"] = "base-stage"
+    """Where the weights of the vision tower come from."""
     init_std: float = 0.02
     """Standard deviation of fresh weights (projector, and everything in `base`)."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Of weights and activations."""

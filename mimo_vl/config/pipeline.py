@@ -7,11 +7,14 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import Field
+
 from mimo_vl.canonical import canonical_json
 from mimo_vl.config.data import DataConfig
 from mimo_vl.config.evaluation import EvaluationConfig
 from mimo_vl.config.fields import config
 from mimo_vl.config.model import ModelConfig
+from mimo_vl.config.observability import ObservabilityConfig
 from mimo_vl.config.processing import ProcessingConfig
 from mimo_vl.config.rewards import RewardsConfig
 from mimo_vl.config.rl import CurateRlConfig, RlConfig
@@ -23,7 +26,9 @@ from mimo_vl.vocabulary import PRETRAINING_STAGES, REWARD_MODEL_STAGES, StageNam
 @config
 class PipelineConfig:
     profile: str
+    """Name of the profile that these values came from."""
     seed: int
+    """Everything random is drawn from it."""
     model: ModelConfig
     processing: ProcessingConfig
     data: DataConfig
@@ -37,6 +42,7 @@ class PipelineConfig:
     evaluation: EvaluationConfig
     storage: StorageConfig
     tracking: TrackingConfig
+    observability: ObservabilityConfig = Field(default_factory=ObservabilityConfig)
 
     def __post_init__(self) -> None:
         if set(self.stages) != set(PRETRAINING_STAGES):

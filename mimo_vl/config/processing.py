@@ -12,8 +12,11 @@ class ProcessingConfig:
     max_pixels: int
     """Upper bound of the resized image's area; recorded with each sample, since boxes are in resized pixels."""
     video_fps: float = 2.0
+    """Frames per second that are taken from a video."""
     video_max_frames: int = 256
+    """Longer videos are sampled more sparsely."""
     video_min_pixels: int = 128 * 28 * 28
+    """Smaller frames are enlarged to it."""
     video_max_pixels: int = 768 * 28 * 28
     """Per frame."""
     video_total_tokens: int = 16384

@@ -16,7 +16,10 @@ class RewardsConfig:
     math_deadline_s: float = 10.0
     """A symbolic comparison that runs longer is killed with its process; the result is `timeout`, not 0."""
     math_workers: int = 1
+    """Processes that verify mathematical answers."""
     request_deadline_s: float = 60.0
+    """Seconds until a reward request is answered with null rewards."""
     token_budget: int = 4096
     """Tokens per forward of a reward model."""
     max_queued_requests: int = unhashed(4096)
+    """Beyond it the service answers 503, and the client waits."""

@@ -14,6 +14,7 @@ from mimo_vl.vocabulary import RlFamily
 @config
 class CurateRlConfig:
     rollouts_per_prompt: int = 8
+    """Answers of the SFT model from which the pass rate of a prompt is measured."""
     max_pass_rate: float = 0.9
     """Prompts that the SFT model solves more often are dropped (report 3.1)."""
     min_prompts_per_family: int = 64
@@ -23,20 +24,27 @@ class CurateRlConfig:
     base_answers_per_query: int = 1
     """And from the base model: clearly worse ones, which anchor the scale of scores."""
     max_pairs_per_query: int = 6
+    """Preference pairs taken from the ranked answers of one query."""
     heldout_pair_fraction: float = 0.25
+    """Share of the queries whose pairs test the reward models."""
     max_new_tokens: int = 48
+    """Length at which an answer is cut."""
     temperature: float = 1.0
+    """Of the sampled answers."""
 
 
 @config
 class RlConfig:
     loss: Literal["on_policy_grpo", "vanilla_grpo"] = "on_policy_grpo"
+    """`on_policy_grpo` is the report's equation 1; `vanilla_grpo` clips ratios over several updates."""
     updates_per_rollout: int = 1
     """1 is fully on-policy; more is only allowed with vanilla_grpo."""
     clip_low: float = 0.2
+    """vanilla_grpo only: the ratio is clipped below 1 - clip_low."""
     clip_high: float = 0.28
     """vanilla_grpo only: ratio clip, "clip-higher" (MiMo-7B)."""
     family_weights: dict[RlFamily, float]
+    """Share of the prompts of each family; they are normalised."""
     prompts_per_step: int = 512
     """B: valid groups per update."""
     group_size: int = 16
@@ -50,19 +58,29 @@ class RlConfig:
     easy_reward: float = 0.999
     """A prompt whose worst answer reaches this reward moves to the easy pool."""
     num_steps: int = 100
+    """Policy updates of the stage."""
     lr: float = 1e-6
+    """Peak learning rate of the policy."""
     warmup_steps: int = 0
+    """Steps of linear warm-up."""
     temperature: float = 1.0
+    """Of rollouts."""
     top_p: float = 1.0
+    """Must be 1: the update needs the log-prob under the whole distribution."""
     max_new_tokens: int = 32768
+    """Length at which a rollout is cut."""
     token_normalisation: Literal["group", "batch"] = "group"
     """Equation 1 divides by the tokens of the group; `batch` is DAPO's choice."""
     train_vision: bool = True
+    """Whether the vision tower learns too."""
     logprob_mismatch_alarm: float = 0.05
     """Mean |log p (trainer) - log p (engine)| above which an alarm is logged."""
     num_rollout_workers: int = 1
+    """Rollout actors, each with a copy of the policy."""
     num_trainer_workers: int = 1
+    """Ranks that update the policy."""
     zero_stage: Literal[0, 1, 2, 3] = 1
+    """ZeRO stage of the policy trainer."""
     num_micro_batches: int = 4
     """Packed rows that a trainer worker cuts its share of an update into; more rows need less memory."""
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)

@@ -20,7 +20,9 @@ class StorageConfig:
     endpoint: str = unhashed("")
     """Host:port of the S3 server; empty with file. Credentials are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."""
     region: str = unhashed("us-east-1")
+    """Of an S3 bucket."""
     secure: bool = unhashed(True)
+    """HTTPS to the S3 endpoint."""
     timeout_s: float = unhashed(60.0)
     """Of one try of a request."""
     outage_timeout_s: float = unhashed(120.0)
@@ -41,9 +43,16 @@ class StorageConfig:
 @config
 class TrackingConfig:
     kind: Literal["mlflow", "null"] = unhashed("mlflow")
+    """`mlflow`, or `none`: metrics are only journalled beside the artifacts."""
     uri: str = unhashed("")
     """MLflow server; empty = one started on loopback by `mimo run`."""
     experiment: str = unhashed("mimo-vl")
+    """Name of the MLflow experiment."""
     timeout_s: float = unhashed(5.0)
     """Per request; when the server is away, metrics are journalled and sent by `finalize`."""
     system_metrics_interval_s: float = unhashed(10.0)
+    """Seconds between two readings of CPU, memory and GPU."""
+    kfp_run: str = unhashed("")
+    """Address of the Kubeflow Pipelines run that made the pipeline; a tag of the MLflow run."""
+    cluster_link: str = unhashed("")
+    """Address of a page that shows the pipeline in its cluster; a tag of the MLflow run."""

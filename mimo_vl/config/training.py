@@ -22,16 +22,23 @@ class OptimizerConfig:
     """AdamW (MiMo-7B report: betas 0.9/0.95, weight decay 0.1, clip 1.0)."""
 
     beta1: float = 0.9
+    """AdamW's first moment."""
     beta2: float = 0.95
+    """AdamW's second moment."""
     eps: float = 1e-8
+    """AdamW's epsilon."""
     weight_decay: float = 0.1
+    """Decoupled; not on norms and biases."""
     max_grad_norm: float = 1.0
+    """Gradients are clipped to this global norm."""
 
 
 @config
 class ScheduleConfig:
     kind: Literal["constant", "cosine", "linear"] = "constant"
+    """Form of the learning rate after warm-up."""
     warmup_fraction: float = Field(default=0.03, ge=0.0, lt=1.0)
+    """Share of the steps that warm up linearly."""
     final_lr_ratio: float = Field(default=1.0, ge=0.0)
     """Learning rate at the end as a share of the peak, for cosine and linear. 0.1 = "1e-4 -> 1e-5"."""
 
@@ -39,14 +46,19 @@ class ScheduleConfig:
 @config
 class ParallelismConfig:
     num_ranks: int = 1
+    """Data-parallel ranks of a training stage."""
     ranks_per_node: int = unhashed(1)
     """Ranks in one pod of a cluster; one machine runs all ranks beside each other."""
     zero_stage: Literal[0, 1, 2, 3] = 1
+    """DeepSpeed ZeRO stage: 0 nothing, 1 optimizer state, 2 gradients, 3 weights are sharded."""
     accumulation_steps: int = 1
+    """Micro-batches per update."""
     rows_per_micro_batch: int = 1
+    """Packed rows per rank and micro-batch."""
     checkpoint_language: bool = False
     """Activation checkpointing of the language model."""
     checkpoint_vision: bool = False
+    """Recompute activations of the vision tower."""
     threads_per_rank: int = 0
     """CPU threads per rank; 0 = cores / ranks on this node."""
 
@@ -54,12 +66,15 @@ class ParallelismConfig:
 @config
 class CheckpointConfig:
     every_steps: int = 100
+    """Steps between two checkpoints."""
     keep_last: int = 2
+    """Older ones are removed."""
 
 
 @config
 class StageConfig:
     trainable: tuple[Component, ...]
+    """Parts of the model that learn; the others are frozen."""
     lr: float = Field(gt=0)
     """Peak learning rate of every trainable component without an entry in component_lr."""
     component_lr: dict[Component, float] = Field(default_factory=dict)
@@ -67,8 +82,11 @@ class StageConfig:
     mixture: dict[DataType, float]
     """Sampling weight per data type; normalised to 1."""
     sequence_length: int
+    """Tokens of a packed row."""
     max_patches_per_row: int
+    """Vision patches that a packed row may hold."""
     num_steps: int = Field(gt=0)
+    """Updates of the stage."""
     tokens_total: int = 0
     """Tokens that the report trains on in this stage; 0 = not stated. Used by `mimo plan`."""
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
@@ -76,9 +94,11 @@ class StageConfig:
     parallelism: ParallelismConfig = Field(default_factory=ParallelismConfig)
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
     cross_entropy_chunk: int = 128
+    """Supervised positions whose logits are computed at a time."""
     heldout_samples: int = 64
     """Fixed held-out batch for loss_first and loss_last."""
     log_every_steps: int = unhashed(1)
+    """Steps between two sets of metrics."""
 
     def __post_init__(self) -> None:
         if not self.trainable:
@@ -95,15 +115,21 @@ class BaseStageConfig:
     """Tiny profile only: tokenizer, ViT and language model that stand for Qwen2.5-ViT and MiMo-7B-Base."""
 
     vocab_size: int = 2048
+    """Of the byte-level BPE tokenizer, special tokens included."""
     vision_steps: int = 400
+    """Updates of the small ViT."""
     vision_batch_size: int = 64
+    """Images per update."""
     vision_lr: float = 1e-3
+    """Peak learning rate of the ViT."""
     language_steps: int = 300
+    """Updates of the small language model."""
     language_row_tokens: int = 1024
     """Tokens per step: whole documents until there are as many."""
     language_max_document_tokens: int = 128
     """Longer documents are cut."""
     language_lr: float = 1.5e-3
+    """Peak learning rate of the language model."""
 
 
 @config
@@ -111,10 +137,15 @@ class RewardModelConfig:
     """Bradley-Terry reward model (report 3.2; defaults of reference table: LR 1e-5, head 1e-4, one epoch)."""
 
     kind: Literal["text", "multimodal"]
+    """`text` starts from the base language model, `multimodal` from the SFT model."""
     lr: float = 1e-5
+    """Peak learning rate of the backbone."""
     head_lr: float = 1e-4
+    """Peak learning rate of the new scalar head."""
     num_epochs: int = 1
+    """Passes over the preference pairs."""
     batch_pairs: int = 32
+    """Pairs per update, over all ranks."""
     center_penalty: float = 0.01
     """Weight of (r_chosen + r_rejected)^2, which centres scores around 0."""
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)

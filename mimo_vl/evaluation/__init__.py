@@ -9,8 +9,8 @@ statistics.py         intervals, paired differences, bootstrap, Holm
 compare.py            base, SFT and RL side by side; the mean reward
 models.py suite.py    load checkpoints; run the suite on worker processes
 evaluate.py           the whole of stage `evaluate`
-gallery.py pictures.py charts.py   which predictions are drawn, and how; curves as inline SVG
-collect.py summary.py report.py    what a run left behind; summary.json; report.html
+gallery.py pictures.py   which predictions are drawn, and how
+collect.py summary.py    what evaluation left behind; summary.json
 claims.py             what the demo must have learned
 chat.py               one question to a model
 """

@@ -1,27 +1,24 @@
-"""Read what the stages of a run left behind into one value: the material of summary.json and report.html."""
+"""Read what the stages of a run published into one value: the material of summary.json and of a report's results."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mimo_vl.config.storage import StorageConfig
 from mimo_vl.errors import DigestMismatchError
-from mimo_vl.evaluation.charts import Curve
-from mimo_vl.observability.metrics import REWARD, REWARD_BY_FAMILY
 from mimo_vl.schema.evaluation import Evaluation, ItemResult
 from mimo_vl.schema.manifest import Manifest
-from mimo_vl.storage import store_for_uri
+from mimo_vl.storage import ArtifactStore, store_for_uri
 from mimo_vl.storage.artifacts import read_manifest
 from mimo_vl.storage.layout import OUTPUT_DIR, join
 from mimo_vl.vocabulary import StageName
 
 logger = logging.getLogger(__name__)
 
-EVALUATION_FILE, STAGE_METRICS_FILE, RL_METRICS_FILE = "evaluation.json", "metrics.json", "metrics.jsonl"
+EVALUATION_FILE = "evaluation.json"
 _ORDER = {str(name): position for position, name in enumerate(StageName)}
 
 
@@ -52,19 +49,23 @@ def open_output(uri: str, config: StorageConfig | None = None) -> StageOutput:
         InputError: it has no manifest, or one that cannot be read.
     """
     store = store_for_uri(uri, config)
+    return replace(open_store_output(store, "", read_manifest(store, "")), uri=uri)
+
+
+def open_store_output(store: ArtifactStore, prefix: str, manifest: Manifest) -> StageOutput:
     return StageOutput(
-        manifest=read_manifest(store, ""), uri=uri, read_file=lambda path: store.get_bytes(join(OUTPUT_DIR, path))[0]
+        manifest=manifest,
+        uri=store.uri(prefix),
+        read_file=lambda path: store.get_bytes(join(prefix, OUTPUT_DIR, path))[0],
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunMaterial:
-    """Everything a report shows. Stages in pipeline order; `examples` are scored items of the last model."""
+    """Stages in pipeline order; `examples` are scored items of the last model."""
 
     stages: Mapping[str, StageOutput]
     evaluation: Evaluation | None = None
-    loss_curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
-    reward_curves: Sequence[Curve] = ()
     examples: Mapping[str, Sequence[ItemResult]] = field(default_factory=dict)
     pictures: Mapping[str, bytes] = field(default_factory=dict)
 
@@ -72,26 +73,17 @@ class RunMaterial:
 def collect(stages: Mapping[str, StageOutput], *, examples_per_family: int = 3) -> RunMaterial:
     """Works with whatever stages there are: the report of a failed run shows what was reached."""
     ordered = {name: stages[name] for name in sorted(stages, key=lambda n: (_ORDER.get(n, len(_ORDER)), n))}
-    curves = {name: _loss_curves(output) for name, output in ordered.items()}
     output = ordered.get(StageName.EVALUATE)
     data = output.read(EVALUATION_FILE) if output else None
     if output is None or data is None:
-        return RunMaterial(
-            stages=ordered, loss_curves=_non_empty(curves), reward_curves=_reward_curves(ordered.get(StageName.MORL))
-        )
+        return RunMaterial(stages=ordered)
     evaluation = Evaluation.from_json(data)
     return RunMaterial(
         stages=ordered,
         evaluation=evaluation,
-        loss_curves=_non_empty(curves),
-        reward_curves=_reward_curves(ordered.get(StageName.MORL)),
         examples=_examples(output, evaluation, examples_per_family),
         pictures={p.path: picture for p in evaluation.pictures if (picture := output.read(p.path)) is not None},
     )
-
-
-def _non_empty(curves: Mapping[str, Sequence[Curve]]) -> dict[str, Sequence[Curve]]:
-    return {name: found for name, found in curves.items() if found}
 
 
 def _examples(output: StageOutput, evaluation: Evaluation, count: int) -> dict[str, list[ItemResult]]:
@@ -103,30 +95,3 @@ def _examples(output: StageOutput, evaluation: Evaluation, count: int) -> dict[s
         chosen = [lines[k * len(lines) // count] for k in range(min(count, len(lines)))]
         examples[family.name] = [ItemResult.from_json(line) for line in chosen]
     return examples
-
-
-def _loss_curves(output: StageOutput) -> list[Curve]:
-    """The `history` of a training stage's metrics.json: [{"step", "loss", ...}]."""
-    data = output.read(STAGE_METRICS_FILE)
-    if data is None:
-        return []
-    history = json.loads(data).get("history", [])
-    points = [(float(p["step"]), float(p["loss"])) for p in history if "loss" in p]
-    if not points:
-        return []
-    return [Curve(name="loss", steps=[s for s, _ in points], values=[v for _, v in points])]
-
-
-def _reward_curves(output: StageOutput | None) -> list[Curve]:
-    """Mean reward per step, over the families and of each, of MORL's metrics.jsonl."""
-    data = output.read(RL_METRICS_FILE) if output else None
-    if not data:
-        return []
-    lines = [json.loads(line) for line in data.splitlines()]
-    families = sorted({name for line in lines for name in line if name.startswith(REWARD_BY_FAMILY.of(""))})
-    curves = []
-    for name in (REWARD.name, *families):
-        points = [(float(line["step"]), float(line[name])) for line in lines if name in line]
-        shown = "mean of the families" if name == REWARD.name else name.rsplit("/", 1)[1].replace("_", " ")
-        curves.append(Curve(name=shown, steps=[s for s, _ in points], values=[v for _, v in points]))
-    return curves

@@ -16,7 +16,7 @@ from statistics import fmean
 
 from mimo_vl.canonical import canonical_json
 from mimo_vl.errors import CorruptDataError
-from mimo_vl.observability.metrics import REWARD
+from mimo_vl.observability.metrics import ANSWER_TOKENS, REWARD
 from mimo_vl.rl.rollout_state import RolloutState
 from mimo_vl.schema.record import Record
 from mimo_vl.schema.rollout import ScoredGroup
@@ -47,6 +47,8 @@ class RunLog:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self.num_answer_tokens = 0
+        """Over all steps so far, those before a resume included."""
         directory.mkdir(parents=True, exist_ok=True)
 
     def restore(self, checkpoint: Path | None) -> None:
@@ -56,8 +58,10 @@ class RunLog:
                 (self._directory / name).write_bytes(b"")
             else:
                 shutil.copyfile(checkpoint / name, self._directory / name)
+        self.num_answer_tokens = sum(int(line.get(ANSWER_TOKENS.name, 0)) for line in self._metrics())
 
     def write_step(self, step: int, metrics: dict[str, float], groups: list[ScoredGroup]) -> None:
+        self.num_answer_tokens += int(metrics.get(ANSWER_TOKENS.name, 0))
         self._append(METRICS_FILE, canonical_json({"step": step, **metrics}))
         for group in groups:
             self._append(ROLLOUTS_FILE, group.to_json())
@@ -68,7 +72,7 @@ class RunLog:
 
     def summary(self) -> dict[str, float]:
         """Number of steps, and the mean reward over their first and last tenth (at least one step)."""
-        lines = [json.loads(line) for line in (self._directory / METRICS_FILE).read_bytes().splitlines()]
+        lines = self._metrics()
         rewards = [line[REWARD.name] for line in lines if REWARD.name in line]
         count = max(1, len(rewards) // 10)
         return {
@@ -76,6 +80,9 @@ class RunLog:
             "reward_first": fmean(rewards[:count]) if rewards else 0.0,
             "reward_last": fmean(rewards[-count:]) if rewards else 0.0,
         }
+
+    def _metrics(self) -> list[dict[str, float]]:
+        return [json.loads(line) for line in (self._directory / METRICS_FILE).read_bytes().splitlines()]
 
     def _append(self, name: str, line: bytes) -> None:
         with (self._directory / name).open("ab") as file:

@@ -114,7 +114,8 @@ class MorlDriver:
             names.ROLLOUT_TIME.name: collected - started,
             names.UPDATE_TIME.name: self._clock() - collected,
         }
-        self._stage.report(step + 1, {**metrics, **times})
+        tokens = {names.TOKENS.name: float(self._log.num_answer_tokens)}
+        self._stage.report(step + 1, {**metrics, **times, **tokens})
         return DriverState(step=step + 1, rollout=batch.state), metrics
 
     def _alarm(self, step: int, metrics: Mapping[str, float]) -> None:

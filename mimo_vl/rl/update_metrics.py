@@ -31,6 +31,7 @@ def step_metrics(batch: RolloutBatch, update: UpdateMetrics) -> dict[str, float]
         names.RESCORED_GROUPS.name: float(batch.num_rescored),
         names.WAVES.name: float(batch.num_waves),
         names.POLICY_LOSS.name: update.loss,
+        names.ANSWER_TOKENS.name: float(update.num_answer_tokens),
         names.GRAD_NORM.name: update.grad_norm,
         names.LOGPROB_GAP.name: update.mismatch_mean,
         names.LOGPROB_GAP_MAX.name: update.mismatch_max,

@@ -43,13 +43,17 @@ def read_claim(store: ArtifactStore, attempt: str) -> Claim | None:
 
 def require_not_revoked(store: ArtifactStore, attempt: str) -> None:
     """Raises AttemptClaimedError if the controller gave the attempt up: a later one may be running."""
-    revocation = _read(store, join(attempt, REVOKED), Revocation)
+    revocation = read_revocation(store, attempt)
     if revocation is not None:
         raise AttemptClaimedError(f"attempt {store.uri(attempt)} was revoked ({revocation.reason}); not published")
 
 
 def revoke_attempt(store: ArtifactStore, attempt: str, revocation: Revocation) -> None:
     store.put_bytes(join(attempt, REVOKED), revocation.to_json())
+
+
+def read_revocation(store: ArtifactStore, attempt: str) -> Revocation | None:
+    return _read(store, join(attempt, REVOKED), Revocation)
 
 
 def write_progress(store: ArtifactStore, attempt: str, progress: Progress) -> None:

@@ -6,8 +6,9 @@ tracking.json                                 ids of the parent run in the track
 <stage>/attempt-<n>/                          = attempt_prefix(...): MIMO_OUTPUT, also the URI of the artifact
 claim.json                                created first, conditionally: the owner of the attempt
 progress.json, exit.json, revoked.json
+environment.json                          packages and machine of the process of rank 0
 journal/chunk-<k>.jsonl                   metrics with their original times
-logs/node-<n>.log                         newest output of the processes of a node; s3:// only
+logs/node-<n>.log                         newest output of the processes of a node
 checkpoints/step-<k>/..., complete.json   complete.json last
 output/...                                the files of the artifact
 manifest.json                             last: without it the output does not exist
@@ -27,6 +28,7 @@ CLAIM = "claim.json"
 EXIT = "exit.json"
 PROGRESS = "progress.json"
 REVOKED = "revoked.json"
+ENVIRONMENT = "environment.json"
 POINTER = "output.json"
 TRACKING = "tracking.json"
 COMPLETE = "complete.json"

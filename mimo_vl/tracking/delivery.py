@@ -1,30 +1,37 @@
 """How journal entries become requests to the server. Sending an entry twice changes nothing.
 
-Metrics are identified by (name, step, time, value), params by name, inputs by digest, model versions by digest tag.
+Metrics are identified by (name, step, time, value), params and tags by name, inputs by digest, artifacts by path,
+model versions by digest tag.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from mimo_vl.errors import InputError
+import yaml
+
+from mimo_vl.tracking.artifacts import put_artifact, send_artifact
 from mimo_vl.tracking.journal import JournalEntry
+from mimo_vl.tracking.params import flatten
+from mimo_vl.tracking.registry import send_model
 from mimo_vl.tracking.rest import TrackingRejectedError
-from mimo_vl.tracking.runs import AttemptRun, end_run
-from mimo_vl.tracking.sources import model_source
-from mimo_vl.tracking.tracker import RunStatus
+from mimo_vl.tracking.runs import MISSING, AttemptRun, end_run, get_run, mark_running, run_tags
+from mimo_vl.tracking.token_axis import by_tokens
+from mimo_vl.tracking.tracker import RunStatus, Target
 
 logger = logging.getLogger(__name__)
 
 # Limits of runs/log-batch.
 _MAX_METRICS, _MAX_PARAMS = 1000, 100
 # Column sizes of the server.
-_MAX_DIGEST_CHARS, _MAX_PARAM_CHARS = 36, 6000
-TAG_DIGEST = "mimo.digest"
+_MAX_DIGEST_CHARS, _MAX_PARAM_CHARS, _MAX_TAG_CHARS = 36, 6000, 8000
+CONFIG_FILE = "config.yaml"
+# Set last: a parent run with this tag has the whole configuration.
+TAG_CONFIG = "mimo.config_digest"
 
 
 def deliver(run: AttemptRun, entries: Sequence[JournalEntry]) -> None:
@@ -34,9 +41,9 @@ def deliver(run: AttemptRun, entries: Sequence[JournalEntry]) -> None:
         TrackingUnavailableError: try again later, from the first entry.
         TrackingRejectedError: the server will never take one of them.
     """
-    for kind, group in groupby(entries, key=lambda e: e.kind):
+    for (kind, target), group in groupby(entries, key=lambda e: (e.kind, e.target)):
         if kind == "metrics":
-            _send_metrics(run, group)
+            _send_metrics(run, target, group)
             continue
         for entry in group:
             _SENDERS[kind](run, entry)
@@ -58,23 +65,63 @@ def deliver_what_is_accepted(run: AttemptRun, entries: Sequence[JournalEntry]) -
     return 0
 
 
-def _send_metrics(run: AttemptRun, entries: Iterable[JournalEntry]) -> None:
-    rows = [
-        {"key": name, "value": _number(text), "timestamp": entry.time_ms, "step": entry.step}
-        for entry in entries
-        for name, text in sorted(entry.values.items())
-    ]
+def _send_metrics(run: AttemptRun, target: Target, entries: Iterable[JournalEntry]) -> None:
+    rows = [row for entry in entries for row in _metric_rows(entry)]
     for start in range(0, len(rows), _MAX_METRICS):
-        run.rest.post("runs/log-batch", {"run_id": _run_id(run), "metrics": rows[start : start + _MAX_METRICS]})
+        run.rest.post("runs/log-batch", {"run_id": run.id_of(target), "metrics": rows[start : start + _MAX_METRICS]})
+
+
+def _metric_rows(entry: JournalEntry) -> Iterator[dict[str, Any]]:
+    copies, tokens = by_tokens(entry.values)
+    for step, values in ((entry.step, entry.values), (tokens, copies)):
+        for name, text in sorted(values.items()):
+            yield {"key": name, "value": _number(text), "timestamp": entry.time_ms, "step": step}
 
 
 def _send_start(run: AttemptRun, entry: JournalEntry) -> None:
     run_id = run.ensure(entry.name, entry.time_ms)
-    params = [{"key": k, "value": v[:_MAX_PARAM_CHARS]} for k, v in sorted(entry.values.items())]
-    for start in range(0, len(params), _MAX_PARAMS):
-        run.rest.post("runs/log-batch", {"run_id": run_id, "params": params[start : start + _MAX_PARAMS]})
-    tags = [{"key": k, "value": v} for k, v in sorted(entry.tags.items())]
-    run.rest.post("runs/log-batch", {"run_id": run_id, "tags": tags})
+    _put_params(run, run_id, entry.values)
+    _put_tags(run, run_id, entry.tags)
+
+
+def _send_config(run: AttemptRun, entry: JournalEntry) -> None:
+    """Of the pipeline, by the first attempt that reaches the server. A pipeline that had failed runs again."""
+    run_id = run.id_of(Target.PIPELINE)
+    found = get_run(run.rest, run_id)
+    if run.is_live and found is not None and found["info"]["status"] != "RUNNING":
+        mark_running(run.rest, run_id)
+    if run_tags(found).get(TAG_CONFIG) == entry.name:
+        return
+    _put_params(run, run_id, flatten(yaml.safe_load(entry.values[CONFIG_FILE])))
+    try:
+        put_artifact(run, run_id, CONFIG_FILE, entry.values[CONFIG_FILE].encode())
+    except TrackingRejectedError as error:
+        logger.warning("%s is not in the artifact view of the run: %s", CONFIG_FILE, error)
+    _put_tags(run, run_id, {**entry.tags, TAG_CONFIG: entry.name})
+
+
+def _send_tags(run: AttemptRun, entry: JournalEntry) -> None:
+    """`values` are the names of tags that go."""
+    run_id = run.id_of(entry.target)
+    _put_tags(run, run_id, entry.tags)
+    for name in sorted(entry.values):
+        try:
+            run.rest.post("runs/delete-tag", {"run_id": run_id, "key": name})
+        except TrackingRejectedError as error:
+            if error.code != MISSING:
+                raise
+
+
+def _put_params(run: AttemptRun, run_id: str, params: Mapping[str, str]) -> None:
+    rows = [{"key": k, "value": v[:_MAX_PARAM_CHARS]} for k, v in sorted(params.items())]
+    for start in range(0, len(rows), _MAX_PARAMS):
+        run.rest.post("runs/log-batch", {"run_id": run_id, "params": rows[start : start + _MAX_PARAMS]})
+
+
+def _put_tags(run: AttemptRun, run_id: str, tags: Mapping[str, str]) -> None:
+    if tags:
+        rows = [{"key": k, "value": v[:_MAX_TAG_CHARS]} for k, v in sorted(tags.items())]
+        run.rest.post("runs/log-batch", {"run_id": run_id, "tags": rows})
 
 
 def _send_input(run: AttemptRun, entry: JournalEntry) -> None:
@@ -85,46 +132,32 @@ def _send_input(run: AttemptRun, entry: JournalEntry) -> None:
         "source_type": "mimo-store",
         "source": json.dumps({"uri": uri, "digest": digest}, sort_keys=True),
     }
+    if entry.values.get("profile"):
+        dataset["profile"] = entry.values["profile"]
     tags = [{"key": "mlflow.data.context", "value": "input"}]
-    run.rest.post("runs/log-inputs", {"run_id": _run_id(run), "datasets": [{"dataset": dataset, "tags": tags}]})
-
-
-def _send_model(run: AttemptRun, entry: JournalEntry) -> None:
-    name, digest = entry.name, entry.values["digest"]
-    try:
-        source = model_source(run.store, entry.values["uri"])
-    except InputError as error:
-        raise TrackingRejectedError(str(error), "INVALID_SOURCE") from error
-    try:
-        run.rest.post("registered-models/create", {"name": name})
-    except TrackingRejectedError as error:
-        if error.code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    version = _find_version(run, name, digest)
-    if not version:
-        tags = [{"key": TAG_DIGEST, "value": digest}]
-        body = {"name": name, "source": source, "run_id": _run_id(run), "tags": tags}
-        version = str(run.rest.post("model-versions/create", body)["model_version"]["version"])
-    run.rest.post("registered-models/alias", {"name": name, "alias": entry.values["alias"], "version": version})
-
-
-def _find_version(run: AttemptRun, name: str, digest: str) -> str:
-    condition = f"name='{name}' and tags.`{TAG_DIGEST}`='{digest}'"
-    found = run.rest.get("model-versions/search", filter=condition, max_results="1").get("model_versions", [])
-    return str(found[0]["version"]) if found else ""
+    body = {"run_id": run.id_of(entry.target), "datasets": [{"dataset": dataset, "tags": tags}]}
+    run.rest.post("runs/log-inputs", body)
 
 
 def _send_finish(run: AttemptRun, entry: JournalEntry) -> None:
-    end_run(run.rest, _run_id(run), RunStatus(entry.name), entry.time_ms)
-
-
-def _run_id(run: AttemptRun) -> str:
-    """The start entry comes first; without it (a damaged journal) the run is found or made without a name."""
-    return run.run_id or run.ensure("", 0)
+    """While no later attempt runs, a pipeline is as failed, or as interrupted, as its last attempt."""
+    run_id, status = run.id_of(entry.target), RunStatus(entry.name)
+    _put_tags(run, run_id, entry.tags)
+    end_run(run.rest, run_id, status, entry.time_ms)
+    if run.is_live and entry.target == Target.ATTEMPT and status != RunStatus.FINISHED:
+        end_run(run.rest, run.id_of(Target.PIPELINE), status, entry.time_ms)
 
 
 def _number(text: str) -> Any:
     return text if text in ("NaN", "Infinity", "-Infinity") else float(text)
 
 
-_SENDERS = {"start": _send_start, "input": _send_input, "model": _send_model, "finish": _send_finish}
+_SENDERS = {
+    "start": _send_start,
+    "config": _send_config,
+    "input": _send_input,
+    "tags": _send_tags,
+    "artifact": send_artifact,
+    "model": send_model,
+    "finish": _send_finish,
+}

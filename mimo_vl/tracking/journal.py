@@ -1,6 +1,7 @@
 """What was logged, kept on disk: chunks of JSON lines with original times, so that sending them twice changes nothing.
 
-`<attempt>/journal/chunk-<k>.jsonl`, and `sent.json` once the server has everything.
+`<attempt>/journal/chunk-<k>.jsonl`, `files/<path>` for small artifacts, and `sent.json` once the server has everything.
+A further node of the attempt has a journal of its own, `<attempt>/journal/node-<n>/`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from pydantic import Field, ValidationError
 
 from mimo_vl.errors import ArtifactNotFoundError
 from mimo_vl.schema.record import Record
-from mimo_vl.tracking.tracker import KeyValueStore
+from mimo_vl.tracking.tracker import KeyValueStore, Target
 
 JOURNAL = "journal"
 SENT = "sent.json"
+FILES = "files"
 # A chunk is the unit of upload to a remote store.
 _ENTRIES_PER_CHUNK = 500
 # An unfinished chunk is uploaded at least this often, so that a killed pod loses little.
@@ -30,12 +32,14 @@ _UPLOAD_INTERVAL_S = 30.0
 class JournalEntry(Record):
     """One call of the tracker. `values` of metrics are texts, because JSON has no NaN."""
 
-    kind: Literal["start", "metrics", "input", "model", "finish"]
+    kind: Literal["start", "config", "metrics", "input", "tags", "artifact", "model", "finish"]
     time_ms: int
     name: str = ""
     step: int = 0
     values: dict[str, str] = Field(default_factory=dict)
     tags: dict[str, str] = Field(default_factory=dict)
+    # Whose run it belongs to.
+    target: Target = Target.ATTEMPT
 
 
 def metric_text(value: float) -> str:
@@ -50,10 +54,11 @@ def metric_text(value: float) -> str:
 class JournalWriter:
     """Appends entries; each is on disk when append() returns. Safe to use from several threads."""
 
-    def __init__(self, folder: Path, store: KeyValueStore, attempt: str) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, store: KeyValueStore, attempt: str, *, node_rank: int = 0) -> None:
+        """`folder` is that of the attempt's journal on this node."""
+        self._folder = folder / f"node-{node_rank}" if node_rank else folder
         self._store = store
-        self._prefix = f"{attempt}/{JOURNAL}"
+        self._prefix = f"{attempt}/{JOURNAL}" + (f"/node-{node_rank}" if node_rank else "")
         self._lock = threading.Lock()
         self._file: IO[bytes] | None = None
         self._chunk = -1
@@ -76,6 +81,10 @@ class JournalWriter:
             self._num_entries += 1
             if time.monotonic() - self._uploaded_at_s > _UPLOAD_INTERVAL_S:
                 self._upload()
+
+    def keep_file(self, path: str, data: bytes) -> None:
+        """Bytes of an artifact; its entry is appended after them."""
+        self._store.put_bytes(f"{self._prefix}/{FILES}/{path}", data)
 
     def flush(self) -> None:
         with self._lock:
@@ -133,6 +142,8 @@ def read_journal(store: KeyValueStore, journal: str) -> Iterator[JournalEntry]:
                     raise
 
 
-def metrics_entry(metrics: Mapping[str, float], step: int, time_ms: int) -> JournalEntry:
+def metrics_entry(
+    metrics: Mapping[str, float], step: int, time_ms: int, target: Target = Target.ATTEMPT
+) -> JournalEntry:
     values = {name: metric_text(value) for name, value in metrics.items()}
-    return JournalEntry(kind="metrics", time_ms=time_ms, step=step, values=values)
+    return JournalEntry(kind="metrics", time_ms=time_ms, step=step, values=values, target=target)

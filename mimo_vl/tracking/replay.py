@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from mimo_vl.config.storage import TrackingConfig
+from mimo_vl.errors import EXIT_DONE, EXIT_RESUME, ArtifactNotFoundError
+from mimo_vl.schema.manifest import ExitRecord
 from mimo_vl.tracking.delivery import deliver_what_is_accepted
 from mimo_vl.tracking.journal import JOURNAL, JournalEntry, mark_sent, num_sent, read_journal
-from mimo_vl.tracking.rest import MlflowRest, TrackingRejectedError, TrackingUnavailableError
-from mimo_vl.tracking.runs import AttemptRun, end_run, ensure_experiment, ensure_parent_run
-from mimo_vl.tracking.tracker import KeyValueStore, RunStatus
+from mimo_vl.tracking.mlflow import reason_tags
+from mimo_vl.tracking.rest import MlflowRest, TrackingUnavailableError
+from mimo_vl.tracking.runs import AttemptRun
+from mimo_vl.tracking.tracker import KeyValueStore, RunStatus, Target
 
 logger = logging.getLogger(__name__)
 
@@ -41,55 +45,87 @@ def replay_journals(
         run: key prefix of the run.
         skip_attempt: key prefix of the attempt that is running, whose own tracker sends its journal.
     """
+    attempts = [attempt for attempt in _attempts(store, run) if attempt != skip_attempt]
+    return _replay_attempts(config, attempts, uri=uri, store=store, run=run)
+
+
+def replay_earlier_attempts(
+    config: TrackingConfig, *, uri: str, store: KeyValueStore, run: str, attempt: str
+) -> ReplayResult:
+    """The journals of the same stage's earlier attempts: one that was killed has an end as soon as the next begins."""
+    stage, _, number = attempt.rpartition("/attempt-")
+    earlier = {f"{stage}/attempt-{n}" for n in range(1, int(number))}
+    attempts = [found for found in _attempts(store, stage) if found in earlier] if earlier else []
+    return _replay_attempts(config, attempts, uri=uri, store=store, run=run)
+
+
+def _replay_attempts(
+    config: TrackingConfig, attempts: list[str], *, uri: str, store: KeyValueStore, run: str
+) -> ReplayResult:
     sent = kept = refused = 0
     rest = MlflowRest(uri, timeout_s=config.timeout_s) if uri and config.kind == "mlflow" else None
-    for attempt in _attempts(store, run):
-        journal = f"{attempt}/{JOURNAL}"
-        entries = [] if attempt == skip_attempt else list(read_journal(store, journal))
-        if len(entries) <= num_sent(store, journal):
-            continue
-        if rest is None:
-            kept += len(entries)
-            continue
-        try:
+    for attempt in attempts:
+        target = None
+        if rest is not None:
             target = AttemptRun(rest, store, experiment=config.experiment, run=run, attempt=attempt)
-            num_refused = _replay(target, _ended(entries))
-        except TrackingUnavailableError as error:
-            logger.warning("tracking server is away; %s keeps %d entries: %s", attempt, len(entries), error)
-            kept += len(entries)
-            rest = None
-            continue
-        mark_sent(store, journal, len(entries))
-        sent, refused = sent + len(entries) - num_refused, refused + num_refused
-    logger.info("replayed journals sent=%d kept=%d refused=%d", sent, kept, refused)
+        for journal in _journals(store, attempt):
+            entries = list(read_journal(store, journal))
+            if len(entries) <= num_sent(store, journal):
+                continue
+            if target is None:
+                kept += len(entries)
+                continue
+            whole = _ended(store, attempt, entries) if journal == f"{attempt}/{JOURNAL}" else entries
+            try:
+                num_refused = _replay(target, whole)
+            except TrackingUnavailableError as error:
+                logger.warning("tracking server is away; %s keeps %d entries: %s", journal, len(entries), error)
+                kept += len(entries)
+                rest = target = None
+                continue
+            mark_sent(store, journal, len(entries))
+            sent, refused = sent + len(entries) - num_refused, refused + num_refused
+    if attempts:
+        logger.info("replayed journals sent=%d kept=%d refused=%d", sent, kept, refused)
     return ReplayResult(num_sent=sent, num_kept=kept, num_refused=refused)
 
 
-def finish_pipeline_run(config: TrackingConfig, *, uri: str, store: KeyValueStore, run: str, status: RunStatus) -> bool:
-    """End the parent run; False if the server is away."""
-    if not uri or config.kind != "mlflow":
-        return False
-    rest = MlflowRest(uri, timeout_s=config.timeout_s)
-    try:
-        parent = ensure_parent_run(rest, store, run, ensure_experiment(rest, config.experiment))
-        end_run(rest, parent, status, int(time.time() * 1000))
-    except (TrackingUnavailableError, TrackingRejectedError) as error:
-        logger.warning("the run was not ended in the tracking server: %s", error)
-        return False
-    return True
+def _attempts(store: KeyValueStore, prefix: str) -> list[str]:
+    """Key prefixes of the attempts below a run or a stage that have a journal."""
+    pattern = re.compile(rf".*/attempt-\d+(?=/{JOURNAL}/)")
+    return sorted({match[0] for o in store.list(prefix + "/") if (match := pattern.match(o.key))})
 
 
-def _attempts(store: KeyValueStore, run: str) -> list[str]:
-    """Key prefixes of the attempts that have a journal."""
-    pattern = re.compile(re.escape(run) + rf"/[^/]+/attempt-\d+(?=/{JOURNAL}/)")
-    return sorted({match[0] for o in store.list(run + "/") if (match := pattern.match(o.key))})
+def _journals(store: KeyValueStore, attempt: str) -> list[str]:
+    """That of the owner first: it makes the run."""
+    journal = f"{attempt}/{JOURNAL}"
+    pattern = re.compile(rf"{re.escape(journal)}/node-\d+(?=/chunk-)")
+    return [journal, *sorted({match[0] for o in store.list(journal + "/node-") if (match := pattern.match(o.key))})]
 
 
-def _ended(entries: list[JournalEntry]) -> list[JournalEntry]:
-    """A journal without end belongs to a process that was killed."""
-    if entries[-1].kind == "finish":
+def _ended(store: KeyValueStore, attempt: str, entries: list[JournalEntry]) -> list[JournalEntry]:
+    """A journal without end belongs to a process that was killed; its launcher may have said why."""
+    if not entries or (entries[-1].kind == "finish" and entries[-1].target == Target.ATTEMPT):
         return entries
-    return [*entries, JournalEntry(kind="finish", time_ms=entries[-1].time_ms, name=RunStatus.KILLED)]
+    status, reason, message = _how_it_ended(_exit_record(store, attempt))
+    end = JournalEntry(kind="finish", time_ms=entries[-1].time_ms, name=status, tags=reason_tags(reason, message))
+    return [*entries, end]
+
+
+def _how_it_ended(record: ExitRecord | None) -> tuple[RunStatus, str, str]:
+    if record is None:
+        return RunStatus.KILLED, "Killed", "the process and its launcher ended without a word"
+    if record.exit_code == EXIT_DONE:
+        return RunStatus.FINISHED, "", ""
+    was_killed = record.exit_code == EXIT_RESUME or record.reason == "Killed"
+    return RunStatus.KILLED if was_killed else RunStatus.FAILED, record.reason, record.message
+
+
+def _exit_record(store: KeyValueStore, attempt: str) -> ExitRecord | None:
+    try:
+        return ExitRecord.from_json(store.get_bytes(f"{attempt}/exit.json")[0])
+    except (ArtifactNotFoundError, ValidationError):
+        return None
 
 
 def _replay(target: AttemptRun, entries: list[JournalEntry]) -> int:

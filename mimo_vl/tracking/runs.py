@@ -12,22 +12,47 @@ from collections.abc import Mapping
 from typing import Any
 
 from mimo_vl.errors import ArtifactNotFoundError, PreconditionFailedError
-from mimo_vl.tracking.rest import MlflowRest, TrackingRejectedError
-from mimo_vl.tracking.tracker import KeyValueStore, RunStatus
+from mimo_vl.tracking.rest import MlflowRest, TrackingRejectedError, TrackingUnavailableError
+from mimo_vl.tracking.tracker import KeyValueStore, RunStatus, Target
 
-_MISSING, _EXISTS = "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"
+MISSING, _EXISTS = "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"
 TAG_RUN, TAG_STAGE, TAG_ATTEMPT = "mimo.run_id", "mimo.stage", "mimo.attempt"
 
 
 class AttemptRun:
     """The server's run of one attempt; ids are looked up at the first need."""
 
-    def __init__(self, rest: MlflowRest, store: KeyValueStore, *, experiment: str, run: str, attempt: str) -> None:
+    def __init__(
+        self,
+        rest: MlflowRest,
+        store: KeyValueStore,
+        *,
+        experiment: str,
+        run: str,
+        attempt: str,
+        may_create: bool = True,
+        is_live: bool = False,
+    ) -> None:
+        """An attempt's run that has not been looked up.
+
+        Args:
+            rest: the server.
+            store: of the pipeline.
+            experiment: name.
+            run: key prefix of the pipeline run.
+            attempt: key prefix of the attempt.
+            may_create: False = another process, the attempt's owner, makes the runs.
+            is_live: the attempt runs now, so the pipeline does as it does; a replay tells of what is over.
+        """
         self.rest = rest
         self.store = store
+        self.attempt = attempt
+        self.is_live = is_live
+        self.artifact_roots: dict[str, str] = {}
+        """By run id, as far as asked for: path below the server's artifact proxy."""
         self._experiment = experiment
         self._run = run
-        self._attempt = attempt
+        self._may_create = may_create
         self.experiment_id = ""
         self.parent_run_id = ""
         self.run_id = ""
@@ -38,15 +63,35 @@ class AttemptRun:
         return {name: value for name, value in known.items() if value}
 
     def ensure(self, run_name: str, start_time_ms: int) -> str:
-        """Id of the attempt's run, creating experiment, parent and child as needed."""
+        """Id of the attempt's run, creating experiment, parent and child as needed.
+
+        Raises:
+            TrackingUnavailableError: also while the run's owner has not created it.
+        """
+        if not self.run_id and not self._may_create:
+            self._find_parent()
         if not self.run_id:
             self.experiment_id = ensure_experiment(self.rest, self._experiment)
             self.parent_run_id = ensure_parent_run(self.rest, self.store, self._run, self.experiment_id)
             self.run_id = self._find() or self._create(run_name, start_time_ms)
         return self.run_id
 
+    def id_of(self, target: Target) -> str:
+        """The start entry comes first; without it (a damaged journal) the run is found or made without a name."""
+        run_id = self.ensure("", 0)
+        return self.parent_run_id if target == Target.PIPELINE else run_id
+
+    def _find_parent(self) -> None:
+        known, _ = read_parent(self.store, self._run)
+        self.experiment_id, self.parent_run_id = known.get("experiment_id", ""), known.get("run_id", "")
+        self.run_id = self._find() if self.parent_run_id else ""
+        if not self.run_id:
+            raise TrackingUnavailableError(
+                f"tracking server {self.rest.uri}: the owner of {self.attempt} has no run yet"
+            )
+
     def _own_tags(self) -> dict[str, str]:
-        stage, _, attempt = self._attempt.removeprefix(self._run).strip("/").partition("/")
+        stage, _, attempt = self.attempt.removeprefix(self._run).strip("/").partition("/")
         run_id = self._run.removeprefix("runs/")
         return {TAG_RUN: run_id, TAG_STAGE: stage, TAG_ATTEMPT: attempt.removeprefix("attempt-")}
 
@@ -65,7 +110,7 @@ def ensure_experiment(rest: MlflowRest, name: str) -> str:
     try:
         return str(rest.get("experiments/get-by-name", experiment_name=name)["experiment"]["experiment_id"])
     except TrackingRejectedError as error:
-        if error.code != _MISSING:
+        if error.code != MISSING:
             raise
     try:
         return str(rest.post("experiments/create", {"name": name})["experiment_id"])
@@ -78,7 +123,7 @@ def ensure_experiment(rest: MlflowRest, name: str) -> str:
 def ensure_parent_run(rest: MlflowRest, store: KeyValueStore, run: str, experiment_id: str) -> str:
     """Id of the pipeline's run. A run that the server no longer knows (its database was replaced) is made anew."""
     known, etag = read_parent(store, run)
-    if known and run_exists(rest, known["run_id"]):
+    if known and get_run(rest, known["run_id"]) is not None:
         return known["run_id"]
     name = run.removeprefix("runs/")
     created = create_run(rest, experiment_id, name, {TAG_RUN: name}, int(time.time() * 1000))
@@ -101,20 +146,29 @@ def read_parent(store: KeyValueStore, run: str) -> tuple[dict[str, str], str | N
     return json.loads(data), etag
 
 
-def run_exists(rest: MlflowRest, run_id: str) -> bool:
+def get_run(rest: MlflowRest, run_id: str) -> dict[str, Any] | None:
+    """`info`, `data` and `inputs` of a run; None if the server does not know it."""
     try:
-        rest.get("runs/get", run_id=run_id)
+        run: dict[str, Any] = rest.get("runs/get", run_id=run_id)["run"]
     except TrackingRejectedError as error:
-        if error.code != _MISSING:
+        if error.code != MISSING:
             raise
-        return False
-    return True
+        return None
+    return run
+
+
+def run_tags(run: Mapping[str, Any] | None) -> dict[str, str]:
+    return {tag["key"]: tag.get("value", "") for tag in run["data"].get("tags", [])} if run else {}
 
 
 def create_run(rest: MlflowRest, experiment_id: str, name: str, tags: Mapping[str, str], start_time_ms: int) -> str:
     body: dict[str, Any] = {"experiment_id": experiment_id, "run_name": name, "start_time": start_time_ms}
     body["tags"] = [{"key": key, "value": value} for key, value in sorted(tags.items())]
     return str(rest.post("runs/create", body)["run"]["info"]["run_id"])
+
+
+def mark_running(rest: MlflowRest, run_id: str) -> None:
+    rest.post("runs/update", {"run_id": run_id, "status": "RUNNING"})
 
 
 def end_run(rest: MlflowRest, run_id: str, status: RunStatus, time_ms: int) -> None:

@@ -22,6 +22,6 @@ def model_source(store: KeyValueStore, uri: str) -> str:
     return SCHEME + uri.removeprefix(root)
 
 
-def resolve_source(store: KeyValueStore, source: str) -> str:
-    """The inverse: URI of the model's folder."""
-    return store.uri("runs/" + source.removeprefix(SCHEME)) if source.startswith(SCHEME) else source
+def resolve_source(store_uri: str, source: str) -> str:
+    """The inverse, of a source in the store with this root: URI of the model's folder."""
+    return f"{store_uri.rstrip('/')}/runs/{source.removeprefix(SCHEME)}" if source.startswith(SCHEME) else source

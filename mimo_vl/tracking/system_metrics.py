@@ -1,4 +1,4 @@
-"""How busy the machine is while a stage runs: CPU, memory, disk; sampled in the background."""
+"""How busy the node is while a stage runs: CPU, memory, GPUs; sampled in the background."""
 
 from __future__ import annotations
 
@@ -10,24 +10,33 @@ import psutil
 
 from mimo_vl.observability import metrics
 from mimo_vl.observability.memory import tree_pss_bytes
+from mimo_vl.tracking.gpu_metrics import sample_gpus
 
 
-def sample_system() -> dict[str, float]:
-    """CPU use is the average since the last call in this process."""
+def sample_system(node_rank: int = 0) -> dict[str, float]:
+    """By `<metric>/node-<rank>`, of GPUs `<metric>/node-<rank>/gpu-<index>`.
+
+    CPU use is the average since the last call in this process.
+    """
     memory = psutil.virtual_memory()
-    return {
-        metrics.SYSTEM_CPU_PERCENT.name: psutil.cpu_percent(interval=None),
-        metrics.SYSTEM_MEMORY_PERCENT.name: memory.percent,
-        metrics.SYSTEM_MEMORY_BYTES.name: float(memory.total - memory.available),
-        metrics.PROCESS_PSS_BYTES.name: float(tree_pss_bytes(os.getpid())),
+    values = {
+        metrics.SYSTEM_CPU_PERCENT: psutil.cpu_percent(interval=None),
+        metrics.SYSTEM_MEMORY_PERCENT: memory.percent,
+        metrics.SYSTEM_MEMORY_BYTES: float(memory.total - memory.available),
+        metrics.PROCESS_PSS_BYTES: float(tree_pss_bytes(os.getpid())),
     }
+    node = f"node-{node_rank}"
+    return {metric.of(node): value for metric, value in values.items()} | sample_gpus(node)
 
 
 class SystemMetricsThread:
     """Calls `log(values, sample index)` every `interval_s`; 0 = never."""
 
-    def __init__(self, log: Callable[[Mapping[str, float], int], None], *, interval_s: float) -> None:
+    def __init__(
+        self, log: Callable[[Mapping[str, float], int], None], *, interval_s: float, node_rank: int = 0
+    ) -> None:
         self._log = log
+        self._node_rank = node_rank
         self._interval_s = interval_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="system-metrics", daemon=True)
@@ -45,5 +54,5 @@ class SystemMetricsThread:
     def _run(self) -> None:
         step = 0
         while not self._stop.wait(self._interval_s):
-            self._log(sample_system(), step)
+            self._log(sample_system(self._node_rank), step)
             step += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,29 @@ class RunStatus(StrEnum):
     FINISHED = "FINISHED"
     FAILED = "FAILED"
     KILLED = "KILLED"
+
+
+class Target(StrEnum):
+    """Whose run: that of the stage attempt, or its parent, that of the pipeline."""
+
+    ATTEMPT = "attempt"
+    PIPELINE = "pipeline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelVersion:
+    """A version of a registered model. Its bytes stay at `uri`; `alias` (sft, rl, ...) moves to it.
+
+    The same digest twice is one version.
+    """
+
+    name: str
+    uri: str
+    digest: str
+    alias: str
+    card: str = ""
+    """Markdown."""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 class HasKey(Protocol):
@@ -52,24 +76,41 @@ class Tracker(Protocol):
 
     def start(self, run_name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None: ...
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None: ...
-
-    def log_input(self, name: str, uri: str, digest: str) -> None:
-        """An artifact that this attempt read."""
+    def describe_pipeline(self, config_yaml: str, tags: Mapping[str, str]) -> None:
+        """The pipeline's configuration, for the parent run; every attempt says the same, it is sent once."""
         ...
 
-    def register_model(self, name: str, uri: str, digest: str, alias: str) -> None:
-        """A version of model `name` whose bytes stay at `uri`; `alias` (sft, rl) moves to it.
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """With the number of tokens among the metrics, the server shows curves by tokens as well (token_axis.py)."""
+        ...
 
-        The same digest twice is one version.
-        """
+    def log_pipeline_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Results of the whole pipeline, in the parent run: what the list of runs is compared by."""
+        ...
+
+    def log_input(self, name: str, uri: str, digest: str, *, profile: str = "") -> None:
+        """An artifact that this attempt read; `profile` is JSON: what it holds, in numbers."""
+        ...
+
+    def set_tags(
+        self, tags: Mapping[str, str], *, removed: Sequence[str] = (), target: Target = Target.ATTEMPT
+    ) -> None: ...
+
+    def log_artifact(self, path: str, data: bytes, *, is_table: bool = False, target: Target = Target.ATTEMPT) -> None:
+        """A small file to look at. Model weights, checkpoints and data stay in the store."""
+        ...
+
+    def register_model(self, version: ModelVersion) -> None: ...
+
+    def finish_pipeline(self, status: RunStatus) -> None:
+        """The parent run ends."""
         ...
 
     def flush(self) -> None:
         """Make all that was logged so far survive a kill of this process."""
         ...
 
-    def finish(self, status: RunStatus) -> None:
+    def finish(self, status: RunStatus, *, reason: str = "", message: str = "") -> None:
         """Wait a little for what is still to be sent; the rest stays in the journal."""
         ...
 
@@ -83,17 +124,34 @@ class NullTracker:
     def start(self, run_name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
         pass
 
+    def describe_pipeline(self, config_yaml: str, tags: Mapping[str, str]) -> None:
+        pass
+
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         pass
 
-    def log_input(self, name: str, uri: str, digest: str) -> None:
+    def log_pipeline_metrics(self, metrics: Mapping[str, float]) -> None:
         pass
 
-    def register_model(self, name: str, uri: str, digest: str, alias: str) -> None:
+    def log_input(self, name: str, uri: str, digest: str, *, profile: str = "") -> None:
+        pass
+
+    def set_tags(
+        self, tags: Mapping[str, str], *, removed: Sequence[str] = (), target: Target = Target.ATTEMPT
+    ) -> None:
+        pass
+
+    def log_artifact(self, path: str, data: bytes, *, is_table: bool = False, target: Target = Target.ATTEMPT) -> None:
+        pass
+
+    def register_model(self, version: ModelVersion) -> None:
+        pass
+
+    def finish_pipeline(self, status: RunStatus) -> None:
         pass
 
     def flush(self) -> None:
         pass
 
-    def finish(self, status: RunStatus) -> None:
+    def finish(self, status: RunStatus, *, reason: str = "", message: str = "") -> None:
         pass

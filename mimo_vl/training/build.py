@@ -113,6 +113,7 @@ def run_loop(
         context.progress,
         context.tracker,
         throughput,
+        history,
         every_steps=recipe.log_every_steps,
         is_main=context.world.is_main,
     )

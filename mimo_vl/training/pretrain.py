@@ -61,7 +61,8 @@ def run_pretraining(context: RunContext) -> dict[str, float]:
         if context.world.is_main:
             save_model(module.model, context.out_dir / "model")
             copy_tokenizer(folder, context.out_dir / "model")
-            write_metrics(context.out_dir, {**values, "history": history.steps})
+            row_tokens = recipe.units_per_step * config.sequence_length
+            write_metrics(context.out_dir, {**values, "row_tokens_per_step": row_tokens, "history": history.steps})
     barrier(context.world)
     return {**values, **throughput.rates()}
 

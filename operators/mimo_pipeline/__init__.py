@@ -13,6 +13,8 @@ cluster_observation.py   job, pods and store of one attempt -> StageObservation;
     cluster_leaf.py cluster_pods.py pod_history.py    what a job's status and a pod say
 cluster_settings.py      what an operator is told about its cluster
 key_index.py     outputs of earlier work by stage key
+operator_metrics.py      what a controller shows to Prometheus: itself
+    pipeline_metrics.py last_values.py    its pipelines, and what their ended stages left
 code_digest.py   version of the code that stages run
 naming.py        every name, label and environment variable
 """

@@ -32,8 +32,13 @@ def images_txt(chart: Path = CHART) -> str:
 def chart_images(chart: Path = CHART) -> list[str]:
     """References by the chart's defaults, sorted."""
     values = yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8"))
-    version = yaml.safe_load((chart / "Chart.yaml").read_text(encoding="utf-8"))["appVersion"]
+    version = chart_version(chart)
     return sorted({_reference(image, version) for image in _images(values)})
+
+
+def chart_version(chart: Path = CHART) -> str:
+    """Tag of the images of this version."""
+    return str(yaml.safe_load((chart / "Chart.yaml").read_text(encoding="utf-8"))["appVersion"])
 
 
 def _images(values: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:

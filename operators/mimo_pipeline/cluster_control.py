@@ -33,6 +33,8 @@ def parse_object(raw: Mapping[str, Any]) -> PipelineObject:
                 namespace=metadata["namespace"],
                 uid=metadata["uid"],
                 generation=metadata.get("generation", 1),
+                labels=metadata.get("labels") or {},
+                annotations=metadata.get("annotations") or {},
                 created_at=metadata["creationTimestamp"],
             ),
             spec=raw["spec"],

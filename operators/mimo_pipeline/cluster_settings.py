@@ -56,6 +56,22 @@ class PodDefaults(ApiModel):
     ray_reward: PodSettings = Field(default_factory=PodSettings)
 
 
+class KubeflowSettings(ApiModel):
+    """Kubeflow Pipelines, where every pipeline that was not made there is shown as a run."""
+
+    endpoint: str = Field(min_length=1)
+    """API server, such as http://ml-pipeline.kubeflow.svc:8888"""
+    image: str = Field(min_length=1)
+    """Of the steps, with registry and tag or digest."""
+    experiment: str = Field(default="mimo-vl", min_length=1)
+    namespace: str = ""
+    """Where the runs are; only in multi-user installations."""
+    service_account: str = ""
+    """Of the steps; empty = the one that Kubeflow Pipelines gives them."""
+    token_file: str = ""
+    """Empty = its API asks for no token."""
+
+
 class ClusterSettings(ApiModel):
     images: Images
     service_accounts: ServiceAccounts
@@ -72,6 +88,10 @@ class ClusterSettings(ApiModel):
     node_lost_timeout_s: float = Field(default=300.0, ge=10)
     """Pods on a node that is NotReady for longer count as gone, after their attempt was revoked."""
     resync_interval_s: float = Field(default=120.0, ge=1)
+    gpu_hour_price: float = Field(default=0.0, ge=0)
+    """Of one GPU, in the money of whoever reads the dashboards; 0 = costs are shown as 0."""
+    kubeflow: KubeflowSettings | None = None
+    """None = pipelines are not shown in Kubeflow Pipelines."""
     pipeline_namespaces: tuple[str, ...] = ()
     """Namespaces whose pipelines this operator runs; empty = its own only."""
 
@@ -91,6 +111,7 @@ __all__ = [
     "ClusterSettings",
     "Image",
     "Images",
+    "KubeflowSettings",
     "MountedEnvironment",
     "PodDefaults",
     "ServiceAccounts",

@@ -9,12 +9,18 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
+from mimo_vl.config.reference import config_reference
+from mimo_vl.observability.dashboards.alerts import CHART_SELECTOR, rules_text
+from mimo_vl.observability.dashboards.catalogue import DASHBOARDS
+from mimo_vl.observability.dashboards.grafana import dashboard_text
 from operators.mimo_pipeline.chart_images import images_txt
 from operators.mimo_pipeline.chart_readme import readme
 from operators.mimo_pipeline.chart_rules import rules_yaml
 from operators.mimo_pipeline.crd import crd_yaml
+from operators.mimo_pipeline.metrics_reference import metrics_reference
 from operators.mimo_pipeline.spec_reference import spec_reference
 from operators.mimo_pipeline.submission import Submission, build_object, object_yaml
 
@@ -28,6 +34,14 @@ def _example(submission: Submission) -> str:
     return object_yaml(build_object(submission))
 
 
+_CHART_FILES = "charts/mimo-pipeline/files"
+# Twice, because a chart can only read what lies in it.
+_DASHBOARDS = {
+    f"{folder}/{board.uid}.json": partial(dashboard_text, board)
+    for folder in ("dashboards", f"{_CHART_FILES}/dashboards")
+    for board in DASHBOARDS
+}
+
 # Path below the repository's root -> its text.
 FILES: Mapping[str, Callable[[], str]] = {
     "charts/mimo-pipeline/files/crd.yaml": crd_yaml,
@@ -37,6 +51,11 @@ FILES: Mapping[str, Callable[[], str]] = {
     "charts/mimo-pipeline/images.txt": images_txt,
     "charts/mimo-pipeline/README.md": readme,
     "docs/mimopipeline.md": spec_reference,
+    "docs/metrics.md": metrics_reference,
+    **_DASHBOARDS,
+    "dashboards/alerts.yaml": rules_text,
+    f"{_CHART_FILES}/alerts.yaml": partial(rules_text, CHART_SELECTOR),
+    "docs/configuration.md": config_reference,
 }
 
 

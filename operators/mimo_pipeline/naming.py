@@ -19,6 +19,10 @@ LABEL_RUN = "mimo.dev/run"
 # What a pod is for; values: builders/pod_settings.py, PodKind.
 LABEL_COMPONENT = "mimo.dev/component"
 ANNOTATION_STAGE_KEY = "mimo.dev/stage-key"
+# On a MimoPipeline: who made it, and the run in Kubeflow Pipelines that shows and steers it.
+LABEL_MADE_BY = "mimo.dev/made-by"
+MADE_BY_KUBEFLOW = "kubeflow-pipelines"
+ANNOTATION_KUBEFLOW_RUN = "mimo.dev/kfp-run"
 
 API_VERSION = "mimo.dev/v1alpha1"
 KIND = "MimoPipeline"
@@ -55,6 +59,11 @@ def leaf_name(pipeline: str, stage: str, attempt: int) -> str:
 
 def labels(pipeline: str, stage: str, attempt: int) -> dict[str, str]:
     return {LABEL_PIPELINE: pipeline, LABEL_STAGE: stage, LABEL_ATTEMPT: str(attempt)}
+
+
+def kubeflow_failure_annotation(stage: str) -> str:
+    """Holds the attempt whose failure a step in Kubeflow Pipelines has told: a step that starts again retries it."""
+    return f"mimo.dev/kfp-failed.{stage}"
 
 
 def config_map_name(pipeline: str, uid: str) -> str:

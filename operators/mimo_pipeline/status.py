@@ -127,6 +127,8 @@ class MimoPipelineStatus(ApiModel):
     message: Message = ""
     mlflow: Uri = ""
     """Address of the run in the tracking server."""
+    kubeflow_run: ShortText = ""
+    """Id of the run in Kubeflow Pipelines that the operator started to show this pipeline."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
     runtime: PipelineRuntime | None = None

@@ -13,7 +13,7 @@ from tests.fakes.network_policies import Endpoint, Policy, is_allowed
 
 _RAY = (PodKind.RAY_HEAD, PodKind.RAY_TRAINER, PodKind.RAY_ROLLOUT, PodKind.RAY_REWARD)
 # Ports that something listens on, and two of those that gloo, NCCL and Ray pick at random.
-_PORTS = (53, 80, 443, 5000, 5432, 6443, 8000, 8080, 8081, 8265, 9000, 9443, 10001, 29500, 36517)
+_PORTS = (53, 80, 443, 5000, 5432, 6443, 8000, 8080, 8081, 8265, 9000, 9095, 9443, 10001, 29500, 36517)
 _ALL = frozenset(_PORTS)
 # Addresses are narrowed, so that "anywhere" does not hide a pod that could be reached by mistake.
 _ADDRESSES = ('networkPolicies.apiServer.cidrs=["10.250.0.1/32"]', 'networkPolicies.externalCidrs=["52.0.0.0/8"]')
@@ -123,7 +123,9 @@ def _common_flows() -> Flows:
         ("kuberay", PodKind.RAY_HEAD): frozenset({8265}),
         (PodKind.RAY_SUBMITTER, PodKind.RAY_HEAD): frozenset({8265}),
         (PodKind.PYTORCH, PodKind.PYTORCH): _ALL,
-        **{("prometheus", kind): frozenset({8080}) for kind in _RAY},
+        **{("prometheus", kind): frozenset({9095}) for kind in (PodKind.JOB, PodKind.PYTORCH)},
+        **{("prometheus", kind): frozenset({8080}) for kind in _RAY[1:]},
+        ("prometheus", PodKind.RAY_HEAD): frozenset({8080, 9095}),
         **{(one, other): _ALL for one in _RAY for other in _RAY},
     }
 

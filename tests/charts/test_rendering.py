@@ -100,11 +100,13 @@ def test_the_crd_is_kept_on_uninstall_unless_told_otherwise() -> None:
 
 
 def _golden_text(profile: str) -> str:
-    """Without the CRD, which has a file of its own, what is random, and the labels that all objects share."""
+    """Without the CRD and dashboards, which have files of their own, what is random, and labels that all share."""
     manifests = copy.deepcopy([m for m in render(profile) if m["kind"] != "CustomResourceDefinition"])
     for manifest in manifests:
         if manifest["kind"] == "Secret":
             manifest["data"] = dict.fromkeys(manifest["data"], "<generated>")
+        if "grafana_dashboard" in manifest["metadata"]["labels"]:
+            manifest["data"] = {name: f"<dashboards/{name}>" for name in manifest["data"]}
         for metadata in (manifest["metadata"], manifest.get("spec", {}).get("template", {}).get("metadata", {})):
             for label in _SHARED_LABELS:
                 metadata.get("labels", {}).pop(label, None)

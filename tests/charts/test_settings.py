@@ -104,8 +104,9 @@ def test_a_digest_wins_over_the_tag() -> None:
 
 
 def test_the_image_list_is_what_is_rendered_and_what_the_operator_stamps() -> None:
-    settings = _settings("default")
-    stamped = {settings.images.trainer.reference, settings.images.rollout.reference}
+    settings = _settings("default", "kubeflow.enabled=true")
+    assert settings.kubeflow is not None
+    stamped = {settings.images.trainer.reference, settings.images.rollout.reference, settings.kubeflow.image}
     rendered = {c["image"] for t in pod_templates(render()).values() for c in t["spec"]["containers"]}
     assert set(chart_images()) == rendered | stamped
     listed = [line for line in (CHART / "images.txt").read_text().splitlines() if not line.startswith("#")]
@@ -127,7 +128,7 @@ def test_the_roles_are_the_verbs_that_the_operator_uses() -> None:
 
 def test_pipeline_namespaces_get_accounts_roles_and_policies() -> None:
     manifests = render("default", 'pipelineNamespaces=["vision","speech"]')
-    for kind, num_objects in (("Role", 1), ("RoleBinding", 1), ("ServiceAccount", 3), ("NetworkPolicy", 5)):
+    for kind, num_objects in (("Role", 1), ("RoleBinding", 1), ("ServiceAccount", 3), ("NetworkPolicy", 6)):
         for namespace in ("vision", "speech"):
             found = [m for m in of_kind(manifests, kind) if m["metadata"].get("namespace") == namespace]
             assert len(found) == num_objects, (kind, namespace)
@@ -152,8 +153,7 @@ def test_the_schema_of_pod_settings_is_that_of_the_operator() -> None:
 
 def test_policies_name_every_kind_of_pod_that_the_operator_makes() -> None:
     text = json.dumps(of_kind(render(), "NetworkPolicy"))
-    # Jobs need nothing but what all stages may do.
-    assert [kind for kind in PodKind if f'"{kind}"' not in text] == [PodKind.JOB]
+    assert [kind for kind in PodKind if f'"{kind}"' not in text] == []
 
 
 def test_every_value_of_the_chart_has_a_place_in_the_schema_and_nothing_else_has() -> None:

@@ -11,8 +11,14 @@ import pytest
 from operators.mimo_pipeline.code_digest import code_digest
 
 ROOT = Path(__file__).parents[2]
-_IMAGES = {"operator": "operator.txt", "trainer": "train.txt", "rollout": "rollout.txt", "mlflow": "mlflow.txt"}
-_WITH_OUR_CODE = ("operator", "trainer", "rollout")
+_IMAGES = {
+    "operator": "operator.txt",
+    "trainer": "train.txt",
+    "rollout": "rollout.txt",
+    "mlflow": "mlflow.txt",
+    "kfp": "kfp.txt",
+}
+_WITH_OUR_CODE = ("operator", "trainer", "rollout", "kfp")
 # A stage starts with the last FROM.
 _FINAL_STAGE = re.compile(r"^FROM base$", re.MULTILINE)
 

@@ -41,6 +41,13 @@ TORCH_STAGES = (
     "reward-model-multimodal",
 )
 JOB_STAGES = ("base", "curate", "curate-rl", "evaluate", "finalize")
+# Alias in the registry -> stage whose model it is.
+MODELS = {
+    "sft": "long-context-sft",
+    "rl": "morl",
+    "reward-text": "reward-model-text",
+    "reward-multimodal": "reward-model-multimodal",
+}
 # Weights of these are the same wherever they are trained with the same ranks and threads.
 COMPARED = (
     "base",
@@ -234,13 +241,13 @@ def test_every_manifest_names_its_inputs_by_digest(run: Run) -> None:
         assert manifest.files, stage["name"]
 
 
-def test_the_sft_and_the_rl_model_are_registered_with_their_digests(run: Run) -> None:
+def test_the_four_models_are_registered_with_their_digests(run: Run) -> None:
     digests = {s["name"]: s["digest"] for s in run.pipeline()["status"]["stages"]}
     uris = {s["name"]: s["outputUri"] for s in run.pipeline()["status"]["stages"]}
     with open_tracking(run.cluster, NAMESPACE) as tracking:
         aliases = tracking.aliases("mimo-vl-tiny")
-    assert set(aliases) == {"sft", "rl"}
-    for alias, stage in (("sft", "long-context-sft"), ("rl", "morl")):
+    assert set(aliases) == set(MODELS)
+    for alias, stage in MODELS.items():
         tags = {t["key"]: t["value"] for t in aliases[alias]["tags"]}
         assert tags["mimo.digest"] == digests[stage]
         assert aliases[alias]["source"].startswith(uris[stage])
@@ -271,7 +278,7 @@ def _mimo(run: Run, *arguments: str) -> str:
 
 
 def test_mimo_status_shows_every_stage(run: Run) -> None:
-    found = json.loads(_mimo(run, "status", "--json"))
+    found = json.loads(_mimo(run, "status", "--output", "json"))
     assert {s["name"]: s["state"] for s in found["status"]["stages"]} == dict.fromkeys(
         (*JOB_STAGES, *TORCH_STAGES, "morl"), "Succeeded"
     )
@@ -279,6 +286,20 @@ def test_mimo_status_shows_every_stage(run: Run) -> None:
     assert f"{_run_id(run)}  Succeeded" in table
     assert table.count("Succeeded") == len(found["status"]["stages"]) + 1
     assert "MLflow: http" in table
+
+
+def test_mimo_reads_the_store_through_a_forwarded_port_with_the_named_secret(run: Run, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    found = json.loads(_mimo(run, "report", "--to", str(page), "--output", "json"))
+    attempts = {s["name"]: [a["state"] for a in s["attempts"]] for s in found["stages"]}
+    assert {states[-1] for states in attempts.values()} == {"Succeeded"}
+    # The faults of this run: what was killed is told beside what succeeded.
+    assert any(len(states) > 1 for states in attempts.values())
+    assert "<svg" in page.read_text()
+    checked = json.loads(_mimo(run, "artifacts", "verify", "--stage", "base", "--output", "json"))
+    assert [(a["stage"], a["problem"]) for a in checked] == [("base", "")]
+    lineage = json.loads(_mimo(run, "lineage", "--output", "json"))
+    assert {a["name"] for a in lineage["artifacts"]} >= {"base", "curate", "morl"}
 
 
 def test_mimo_logs_prints_what_the_pod_wrote(run: Run) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
@@ -48,6 +49,10 @@ class FakePipelineClient:
         self.selectors: list[str] = []
         self.before_patch: Callable[[], None] | None = None
         self.num_patches = 0
+        # By name.
+        self.secrets: dict[str, dict[str, str]] = {}
+        self.operator_settings = ""
+        self.forwarded: list[tuple[str, str, int]] = []
 
     def get(self, name: str) -> dict[str, Any]:
         if name not in self.objects:
@@ -91,3 +96,24 @@ class FakePipelineClient:
 
     def pod_log(self, pod: str) -> str:
         return self.logs[pod]
+
+    def follow_pod_log(self, pod: str) -> Iterator[str]:
+        yield from self.logs[pod].splitlines(keepends=True)
+
+    def list_all(self) -> list[dict[str, Any]]:
+        return [deepcopy(found) for found in self.objects.values()]
+
+    def config_maps(self, selector: str) -> list[dict[str, Any]]:
+        self.selectors.append(selector)
+        return [{"data": {"operator.yaml": self.operator_settings}}] if self.operator_settings else []
+
+    def secret(self, name: str) -> dict[str, str]:
+        if name not in self.secrets:
+            message = f'secrets "{name}" is forbidden: User "u" cannot get resource "secrets"'
+            raise explain(403, json.dumps({"message": message}), self.namespace)
+        return self.secrets[name]
+
+    @contextmanager
+    def forward(self, service: str, namespace: str, port: int) -> Iterator[int]:
+        self.forwarded.append((service, namespace, port))
+        yield 40_000

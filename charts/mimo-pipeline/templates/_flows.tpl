@@ -66,6 +66,22 @@
 {{- end }}
 {{- end }}
 
+{{/* The API server of Kubeflow Pipelines: in the namespace that its name says, or outside of the cluster. */}}
+{{- define "mimo.kubeflowEgress" -}}
+{{- if .Values.kubeflow.enabled }}
+{{- $url := urlParse .Values.kubeflow.endpoint }}
+{{- $inside := regexFind "^[^.:]+[.][^.:]+[.]svc" $url.host }}
+- to:
+    {{- if $inside }}
+    - {{- include "mimo.namespacePeer" (dict "names" (list (index (splitList "." $inside) 1))) | nindent 6 }}
+    {{- else }}
+    {{- include "mimo.externalPeers" . | nindent 4 }}
+    {{- end }}
+  ports:
+    - {protocol: TCP, port: {{ regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) }}}
+{{- end }}
+{{- end }}
+
 {{/* What lies outside the release. */}}
 {{- define "mimo.externalPeers" -}}
 {{- range .Values.networkPolicies.externalCidrs }}

@@ -37,6 +37,18 @@ environment:
 rayVersion: {{ $workloads.rayVersion | quote }}
 nodeLostTimeoutS: {{ .Values.operator.nodeLostTimeoutS }}
 resyncIntervalS: {{ .Values.operator.resyncIntervalS }}
+gpuHourPrice: {{ .Values.monitoring.gpuHourPrice }}
+{{- with .Values.kubeflow }}
+{{- if .enabled }}
+kubeflow:
+  endpoint: {{ .endpoint | quote }}
+  image: {{ include "mimo.image" (dict "root" $ "image" .image) | quote }}
+  experiment: {{ .experiment | quote }}
+  namespace: {{ .namespace | quote }}
+  serviceAccount: {{ .serviceAccount | quote }}
+  tokenFile: {{ ternary "/etc/mimo-kubeflow/token" "" (not (empty .tokenSecret)) | quote }}
+{{- end }}
+{{- end }}
 pipelineNamespaces:
   {{- toYaml .Values.pipelineNamespaces | nindent 2 }}
 {{- end }}

@@ -17,6 +17,8 @@ from mimo_vl.data.writers.dataset import seal_dataset
 from mimo_vl.data.writers.index import DATASET_FILE, DatasetInfo, ShardMarker
 from mimo_vl.data.writers.shard import write_atomically
 
+REPORT_FILE = "report.json"
+
 OnShard = Callable[[int, int, str], None]
 """(shards done, shards in all, dataset name)."""
 
@@ -24,7 +26,7 @@ OnShard = Callable[[int, int, str], None]
 def write_datasets(
     workshop: Workshop, out_dir: Path, *, num_workers: int = 1, on_shard: OnShard | None = None
 ) -> dict[str, DatasetInfo]:
-    """Write `datasets/<name>/` and `report.json`."""
+    """Write `datasets/<name>/` and REPORT_FILE."""
     all_recipes = recipes(workshop.synthesis)
     tasks = [
         task
@@ -41,7 +43,7 @@ def write_datasets(
             on_shard(done, len(tasks), task.recipe.name)
     infos = {name: _seal(out_dir / "datasets" / name, name, found) for name, found in markers.items()}
     report = {"datasets": {n: _summary(infos[n], markers[n]) for n in infos}, "splits": _describe_split(workshop)}
-    _write_if_changed(out_dir / "report.json", canonical_json(report))
+    _write_if_changed(out_dir / REPORT_FILE, canonical_json(report))
     return infos
 
 

@@ -76,7 +76,8 @@ class Ingress:
         start = time.perf_counter()
         batch = parse_batch(await _limited_body(http))
         distinct = list(distinct_requests(batch.requests).values())
-        results = await self._dispatch(distinct)
+        with self._telemetry.queued(len(distinct)):
+            results = await self._dispatch(distinct)
         check_versions(batch.expected_versions, distinct, results)
         by_id = {r.id: r for r in results}
         ordered = [by_id[r.id] for r in batch.requests]

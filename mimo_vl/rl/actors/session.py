@@ -41,6 +41,9 @@ class OutputLink(StageLink, Protocol):
     def checkpoint_uri(self, checkpoint: Path) -> str:
         """Where workers on other nodes find this checkpoint."""
 
+    def reward_service_ready(self, url: str) -> None:
+        """Base URL of the service, for callers on this node."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RayAccess:
@@ -79,7 +82,9 @@ class MorlSession:
             engines = RayEngines(self.settings, rl.num_rollout_workers, rl.call_timeout_s)
             trainer = RayTrainerLink(self.settings, engines, resume=resume, timeout_s=rl.call_timeout_s)
             try:
-                scorer = self._start_rewards()
+                url = self._start_rewards()
+                stage.reward_service_ready(url)
+                scorer = RewardClient(url, self.access.reward_token)
                 engines.wait_ready()
                 if state.step:
                     trainer.push_weights()
@@ -94,9 +99,9 @@ class MorlSession:
                     shutdown()
         return log.summary()
 
-    def _start_rewards(self) -> RewardClient:
+    def _start_rewards(self) -> str:
         has_media = RlFamily.PREFERENCE_MULTIMODAL in self.settings.families
-        url = deploy(
+        return deploy(
             self.rewards,
             self.settings.processing,
             reward_models=self.reward_models,
@@ -109,4 +114,3 @@ class MorlSession:
                 replica_options=placement(Group.REWARD),
             ),
         )
-        return RewardClient(url, self.access.reward_token)

@@ -8,7 +8,7 @@ from mimo_vl.training.callbacks.callback import Callback, StepReport
 
 
 class History(Callback):
-    """One entry per update: loss, loss per group, targets, gradient norm. No times: it becomes part of the artifact."""
+    """One entry per update: loss, per group too, targets, tokens, gradient norm. No times: part of the artifact."""
 
     def __init__(self) -> None:
         self.steps: list[dict[str, Any]] = []
@@ -24,6 +24,7 @@ class History(Callback):
                 "loss": result.loss,
                 "loss_by_group": result.loss_by_group,
                 "num_targets": result.num_targets,
+                "num_tokens": result.num_tokens,
                 "grad_norm": result.grad_norm,
             }
         )

@@ -6,7 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import Protocol
 
+from mimo_vl.observability.metrics import TOKENS
 from mimo_vl.training.callbacks.callback import Callback, StepReport
+from mimo_vl.training.callbacks.history import History
 from mimo_vl.training.callbacks.throughput import Throughput
 
 logger = logging.getLogger(__name__)
@@ -23,12 +25,22 @@ class MetricSink(Protocol):
 
 
 class Reporting(Callback):
+    """After `throughput` and `history` in the list of callbacks: it tells what they have counted."""
+
     def __init__(
-        self, progress: ProgressSink, metrics: MetricSink, throughput: Throughput, *, every_steps: int, is_main: bool
+        self,
+        progress: ProgressSink,
+        metrics: MetricSink,
+        throughput: Throughput,
+        history: History,
+        *,
+        every_steps: int,
+        is_main: bool,
     ) -> None:
         self._progress = progress
         self._metrics = metrics
         self._throughput = throughput
+        self._history = history
         self._every_steps = every_steps
         self._is_main = is_main
 
@@ -50,6 +62,7 @@ class Reporting(Callback):
             **{f"loss_{group}": value for group, value in result.loss_by_group.items()},
             "grad_norm": result.grad_norm,
             "num_targets": float(result.num_targets),
+            TOKENS.name: float(self._history.num_tokens),
             **{f"lr_{name}": value for name, value in report.learning_rates.items()},
             **rates,
         }

@@ -8,6 +8,7 @@ from typing import Any
 from operators.mimo_pipeline.api import PodSettings
 from operators.mimo_pipeline.builders.cluster_facts import ClusterFacts
 from operators.mimo_pipeline.builders.input_stores import input_credentials, input_stores, store_credentials
+from operators.mimo_pipeline.builders.metadata import STAGE_METRICS_PORT
 from operators.mimo_pipeline.builders.pod_settings import launcher_grace_s, num_gpus
 from operators.mimo_pipeline.builders.process import STAGE_MODULES, RunFacts, stage_environment
 from operators.mimo_pipeline.builders.volumes import CA_FILE, CONFIG_FILE, SCRATCH_DIR, TMP_DIR, Mounted, mounts
@@ -68,6 +69,7 @@ def stage_env(
         **_contract(create, facts),
         "MIMO_SCRATCH": SCRATCH_DIR,
         "MIMO_LOG_FORMAT": "json",
+        "MIMO_METRICS_PORT": str(STAGE_METRICS_PORT),
         "MIMO_GRACE_S": str(launcher_grace_s(settings)),
         # Caches of compilers and libraries.
         "HOME": SCRATCH_DIR,

@@ -22,8 +22,13 @@ from operators.mimo_pipeline.plan import Create
 
 # Kueue admits the leaf job; it skips children of an object that it manages itself.
 _QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+# Where the process of a stage shows its metrics (jobs/stage_metrics.py), and Ray its own on the other nodes. Not a port
+# of the container: KubeRay takes the ports of the head's Service from there.
+STAGE_METRICS_PORT, RAY_METRICS_PORT = 9095, 8080
 # The autoscaler must not drain a node under a rank: all ranks would start anew.
 _SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+# Pods with a process of ours in the foreground; in the other Ray pods Ray starts what we ask it to.
+STAGE_PROCESS_KINDS = frozenset({PodKind.JOB, PodKind.PYTORCH, PodKind.RAY_HEAD})
 
 
 def leaf_metadata(create: Create, facts: ClusterFacts, annotations: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -41,8 +46,16 @@ def pod_metadata(kind: PodKind, create: Create, facts: ClusterFacts) -> dict[str
     """Of a pod template: no job copies its own labels to its pods."""
     return {
         "labels": {**_labels(create, facts), LABEL_COMPONENT: str(kind)},
-        "annotations": {ANNOTATION_STAGE_KEY: create.key, _SAFE_TO_EVICT: "false"},
+        "annotations": {ANNOTATION_STAGE_KEY: create.key, _SAFE_TO_EVICT: "false", **_scraping(kind)},
     }
+
+
+def _scraping(kind: PodKind) -> dict[str, str]:
+    """By the convention of Prometheus's examples; the chart's PodMonitor reads them, too."""
+    if kind is PodKind.RAY_SUBMITTER:
+        return {}
+    port = STAGE_METRICS_PORT if kind in STAGE_PROCESS_KINDS else RAY_METRICS_PORT
+    return {"prometheus.io/scrape": "true", "prometheus.io/port": str(port), "prometheus.io/path": "/metrics"}
 
 
 def _labels(create: Create, facts: ClusterFacts) -> dict[str, str]:

@@ -10,7 +10,8 @@ apply.py              Plan -> the world
 compose_runtime.py    spec + operator's settings -> frozen configuration
 cluster.py            the only I/O with the Kubernetes API;  resources.py: which resources there are
 lease.py              which replica works
-metrics.py health.py  what it tells about itself
+health.py             is it still good for anything
+shown_pipeline.py     a pipeline as Prometheus sees it
 store_check.py        does the store honour conditional writes
 permissions.py        every verb it uses
 """

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import codecs
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +17,8 @@ Object = dict[str, Any]
 
 _FIELD_MANAGER = "mimo-cli"
 _TIMEOUT_S = (5.0, 30.0)
+# A stage may be silent for long, while a shard is read or a checkpoint written.
+_FOLLOW_TIMEOUT_S = (5.0, 24 * 3600.0)
 _UNAUTHORISED, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _INVALID = 401, 403, 404, 409, 422
 _INSTALL = "helm install mimo-pipeline ./charts/mimo-pipeline"
 
@@ -35,9 +40,27 @@ class PipelineClient(Protocol):
         """JSON patch. Raises ChangedMeanwhileError when a test in it does not hold."""
         ...
 
+    def list_all(self) -> list[Object]:
+        """The MimoPipelines of the namespace."""
+        ...
+
     def pods(self, selector: str) -> list[Object]: ...
 
     def pod_log(self, pod: str) -> str: ...
+
+    def follow_pod_log(self, pod: str) -> Iterator[str]:
+        """What it has written and writes, until its container ends."""
+        ...
+
+    def config_maps(self, selector: str) -> list[Object]: ...
+
+    def secret(self, name: str) -> dict[str, str]:
+        """Its values, decoded."""
+        ...
+
+    def forward(self, service: str, namespace: str, port: int) -> AbstractContextManager[int]:
+        """A port on loopback that leads to a running pod behind the Service."""
+        ...
 
 
 class KubernetesPipelineClient:
@@ -57,6 +80,9 @@ class KubernetesPipelineClient:
         kind = "application/json-patch+json"
         return self._json("PATCH", f"{self._path}/{name}", body=list(operations), query=self._writing(), kind=kind)
 
+    def list_all(self) -> list[Object]:
+        return list(self._json("GET", self._path)["items"])
+
     def pods(self, selector: str) -> list[Object]:
         path = f"/api/v1/namespaces/{self.namespace}/pods"
         return list(self._json("GET", path, query=[("labelSelector", selector)])["items"])
@@ -64,6 +90,31 @@ class KubernetesPipelineClient:
     def pod_log(self, pod: str) -> str:
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log"
         return self._call("GET", path, accept="*/*").decode(errors="replace")
+
+    def follow_pod_log(self, pod: str) -> Iterator[str]:
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log"
+        response = self._request("GET", path, accept="*/*", query=[("follow", "true")], timeout_s=_FOLLOW_TIMEOUT_S)
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        for chunk in response.stream(amt=None, decode_content=True):
+            yield decoder.decode(chunk)
+
+    def config_maps(self, selector: str) -> list[Object]:
+        path = f"/api/v1/namespaces/{self.namespace}/configmaps"
+        return list(self._json("GET", path, query=[("labelSelector", selector)])["items"])
+
+    def secret(self, name: str) -> dict[str, str]:
+        found = self._json("GET", f"/api/v1/namespaces/{self.namespace}/secrets/{name}")
+        return {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
+
+    def forward(self, service: str, namespace: str, port: int) -> AbstractContextManager[int]:
+        from operators.mimo_pipeline.kubernetes.port_forward import forwarded_port
+
+        found = self._json("GET", f"/api/v1/namespaces/{namespace}/services/{service}")
+        selector = ",".join(f"{key}={value}" for key, value in sorted((found["spec"].get("selector") or {}).items()))
+        path = f"/api/v1/namespaces/{namespace}/pods"
+        pods = self._json("GET", path, query=[("labelSelector", selector)])["items"] if selector else []
+        pod, pod_port = pod_behind(service, found["spec"]["ports"], pods, port)
+        return forwarded_port(self._api.configuration, namespace, pod, pod_port)
 
     def _writing(self) -> list[tuple[str, str]]:
         return [("fieldManager", _FIELD_MANAGER), ("fieldValidation", "Strict")]
@@ -82,11 +133,24 @@ class KubernetesPipelineClient:
         kind: str = "application/json",
         accept: str = "application/json",
     ) -> bytes:
+        return bytes(self._request(method, path, body=body, query=query, kind=kind, accept=accept).data)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        query: Sequence[tuple[str, str]] = (),
+        kind: str = "application/json",
+        accept: str = "application/json",
+        timeout_s: tuple[float, float] = _TIMEOUT_S,
+    ) -> Any:
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
         try:
-            response = self._api.call_api(
+            return self._api.call_api(
                 path,
                 method,
                 query_params=list(query),
@@ -95,9 +159,8 @@ class KubernetesPipelineClient:
                 auth_settings=["BearerToken"],
                 _preload_content=False,
                 _return_http_data_only=True,
-                _request_timeout=_TIMEOUT_S,
+                _request_timeout=timeout_s,
             )
-            return bytes(response.data)
         except ApiException as error:
             raise explain(error.status or 0, error.body or error.reason or "", self.namespace) from None
         except HTTPError as error:
@@ -106,6 +169,20 @@ class KubernetesPipelineClient:
                 f"cluster: {host} does not answer ({_cause(error)}); is it up, and is it the one that "
                 "--kubeconfig and --context name?"
             ) from None
+
+
+def pod_behind(service: str, ports: Sequence[Object], pods: Sequence[Object], port: int) -> tuple[str, int]:
+    """A running pod behind a Service and the port of its container that the Service's port means."""
+    wanted = next((p.get("targetPort", port) for p in ports if p["port"] == port), None)
+    if wanted is None:
+        raise InputError(f"Service {service}: no port {port}; it has {[p['port'] for p in ports]}")
+    running = [pod for pod in pods if (pod.get("status") or {}).get("phase") == "Running"]
+    for pod in running:
+        named = [p for c in pod["spec"]["containers"] for p in c.get("ports") or () if p.get("name") == wanted]
+        if isinstance(wanted, int) or named:
+            number = wanted if isinstance(wanted, int) else named[0]["containerPort"]
+            return pod["metadata"]["name"], int(number)
+    raise InputError(f"Service {service}: no running pod with port {wanted} behind it; see: kubectl get pods")
 
 
 def explain(code: int, body: str | bytes, namespace: str) -> MimoError:

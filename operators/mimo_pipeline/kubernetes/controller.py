@@ -27,6 +27,7 @@ from operators.mimo_pipeline.api import (
 from operators.mimo_pipeline.cluster_settings import ClusterSettings
 from operators.mimo_pipeline.headline import headline
 from operators.mimo_pipeline.key_index import KeyIndex
+from operators.mimo_pipeline.kubeflow.mirror import build_mirror
 from operators.mimo_pipeline.kubernetes.apply import NotCreatedError, PlanWriter, tell, write_status
 from operators.mimo_pipeline.kubernetes.cluster import Api, ApiError
 from operators.mimo_pipeline.kubernetes.compose_runtime import (
@@ -39,16 +40,20 @@ from operators.mimo_pipeline.kubernetes.compose_runtime import (
 from operators.mimo_pipeline.kubernetes.discovery import Discovery
 from operators.mimo_pipeline.kubernetes.observe import Seen, World, observe_pipeline
 from operators.mimo_pipeline.kubernetes.pipelines import (
+    KUBEFLOW_UNAVAILABLE,
     STORE_UNAVAILABLE,
     ClusterPipeline,
     Note,
     StoredPipeline,
+    mirrored,
     parse_pipeline,
     parse_stored,
     with_notes,
 )
 from operators.mimo_pipeline.kubernetes.resources import PIPELINES
+from operators.mimo_pipeline.kubernetes.shown_pipeline import PipelineViewer
 from operators.mimo_pipeline.kubernetes.store_evidence import EvidenceReader
+from operators.mimo_pipeline.operator_metrics import OperatorMetrics
 from operators.mimo_pipeline.plan import Plan
 from operators.mimo_pipeline.pod_history import PodHistory
 from operators.mimo_pipeline.reconcile import reconcile
@@ -73,8 +78,8 @@ class Controller:
     clock: Callable[[], float] = time.monotonic
     on_status_written: Callable[[str, str, float], None] | None = None
     """Told namespace, name, and by `clock` when the write began."""
-    on_phase: Callable[[str, str, str | None], None] | None = None
-    """Told the phase after each round; None when the pipeline is gone."""
+    metrics: OperatorMetrics = field(default_factory=OperatorMetrics)
+    """Told of the pipeline after each round, and when it is gone."""
 
     def __post_init__(self) -> None:
         self.discovery = Discovery(self.api)
@@ -82,6 +87,8 @@ class Controller:
         self._indexes: dict[tuple[StoreSettings, str], KeyIndex] = {}
         self._readers: dict[tuple[str, str], tuple[str, EvidenceReader]] = {}
         self._composed: dict[tuple[str, str], tuple[tuple[str, int], Composed]] = {}
+        self._viewer = PipelineViewer(self.settings)
+        self.mirror = build_mirror(self.settings.kubeflow) if self.settings.kubeflow else None
 
     def round(self, namespace: str, name: str) -> float | None:
         """Seconds until the next look; None = only when something changes.
@@ -135,11 +142,18 @@ class Controller:
                 waits_s.append(REFUSED_S if error.note else BLOCKED_S)
         for entry in plan.index:
             writer.record(entry)
+        if self.mirror is not None:
+            run, trouble = self.mirror.look(mirrored(pipeline, status))
+            status = status.model_copy(update={"kubeflow_run": run})
+            if trouble:
+                notes.append(Note(type=KUBEFLOW_UNAVAILABLE, reason="NotShown", message=trouble))
+                waits_s.append(REFUSED_S)
         self._write(pipeline, status, notes, now)
         for order in plan.delete:
             writer.delete(order)
         tell(self.api, pipeline, events, now, self.instance)
-        self._tell_phase(pipeline.namespace, pipeline.name, str(status.phase))
+        store = self._store(store_settings(pipeline.spec, self.settings))
+        self.metrics.update(self._viewer.view(pipeline, status, store, now))
         if any(s.state in ACTIVE_STATES for s in status.stages):
             waits_s.append(POLL_S)
         return min(waits_s, default=None)
@@ -213,11 +227,10 @@ class Controller:
         self._readers.pop((namespace, name), None)
         self._composed.pop((namespace, name), None)
         self.history.forget(namespace, name)
-        self._tell_phase(namespace, name, None)
-
-    def _tell_phase(self, namespace: str, name: str, phase: str | None) -> None:
-        if self.on_phase is not None:
-            self.on_phase(namespace, name, phase)
+        self._viewer.forget(namespace, name)
+        if self.mirror is not None:
+            self.mirror.forget(namespace, name)
+        self.metrics.remove(namespace, name)
 
 
 def _undone(status: MimoPipelineStatus, before: MimoPipelineStatus, stage: str) -> MimoPipelineStatus:

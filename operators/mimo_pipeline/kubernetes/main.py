@@ -25,11 +25,11 @@ from operators.mimo_pipeline.kubernetes.controller import Controller
 from operators.mimo_pipeline.kubernetes.handlers import watch, watched
 from operators.mimo_pipeline.kubernetes.health import Health
 from operators.mimo_pipeline.kubernetes.lease import RETRY_S, LeaseHolder
-from operators.mimo_pipeline.kubernetes.metrics import OperatorMetrics
 from operators.mimo_pipeline.kubernetes.resources import PIPELINES, Resource
 from operators.mimo_pipeline.kubernetes.settings import OperatorEnvironment, read_environment
 from operators.mimo_pipeline.kubernetes.store_check import require_conditional_writes
 from operators.mimo_pipeline.kubernetes.worker import Key, Workers, resync
+from operators.mimo_pipeline.operator_metrics import OperatorMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +47,11 @@ class Operator:
     api: Api
     settings: ClusterSettings
     environment: OperatorEnvironment
-    metrics: OperatorMetrics = field(default_factory=OperatorMetrics)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.health = Health()
+        self.metrics = OperatorMetrics(gpu_hour_price=self.settings.gpu_hour_price)
         self.metrics.watch_age_from(self.health.event_age_s)
         self.lease = LeaseHolder(api=self.api, namespace=self.environment.namespace, identity=self.environment.identity)
         self.health.lease_age_s = self.lease.age_s
@@ -61,7 +61,7 @@ class Operator:
             source_root=project_root(),
             instance=self.environment.identity,
             on_status_written=self.health.status_written,
-            on_phase=self.metrics.set_phase,
+            metrics=self.metrics,
         )
         self.workers = Workers(round=self.controller.round, metrics=self.metrics, num_workers=_NUM_WORKERS)
 

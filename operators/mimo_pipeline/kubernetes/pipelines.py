@@ -9,13 +9,16 @@ from typing import Any
 
 from operators.mimo_pipeline import naming
 from operators.mimo_pipeline.api import Condition, MimoPipelineSpec, MimoPipelineStatus
+from operators.mimo_pipeline.kubeflow.mirror import Mirrored
 
 # Conditions that are there only while something outside of the pipeline is wrong.
 BACKEND_UNAVAILABLE = "BackendUnavailable"
 SECRET_MISSING = "SecretMissing"
 STORE_UNAVAILABLE = "StoreUnavailable"
 LEAF_REFUSED = "JobRefused"
-NOTES = frozenset({BACKEND_UNAVAILABLE, SECRET_MISSING, STORE_UNAVAILABLE, LEAF_REFUSED})
+# Of the window, not of the pipeline, which goes on.
+KUBEFLOW_UNAVAILABLE = "KubeflowUnavailable"
+NOTES = frozenset({BACKEND_UNAVAILABLE, SECRET_MISSING, STORE_UNAVAILABLE, LEAF_REFUSED, KUBEFLOW_UNAVAILABLE})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,17 @@ class StoredPipeline:
 @dataclass(frozen=True, kw_only=True)
 class ClusterPipeline(StoredPipeline):
     spec: MimoPipelineSpec
+
+
+def mirrored(pipeline: ClusterPipeline, status: MimoPipelineStatus) -> Mirrored:
+    return Mirrored(
+        namespace=pipeline.namespace,
+        name=pipeline.name,
+        run_id=pipeline.run_id,
+        labels=pipeline.raw["metadata"].get("labels") or {},
+        spec=pipeline.spec,
+        status=status,
+    )
 
 
 def parse_stored(raw: Mapping[str, Any]) -> StoredPipeline:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from operators.mimo_pipeline.kubernetes.cluster import ApiError
-from operators.mimo_pipeline.kubernetes.metrics import OperatorMetrics
 from operators.mimo_pipeline.kubernetes.schedule import Schedule
+from operators.mimo_pipeline.operator_metrics import OperatorMetrics
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from mimo_vl.errors import ConfigError
 from operators.mimo_pipeline.api import TERMINAL_PHASES, MimoPipelineSpec, Phase, PipelineRuntime
@@ -23,6 +24,8 @@ class Wanted:
 
     spec: MimoPipelineSpec
     runtime: PipelineRuntime
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 def begin(folder: RunFolder, wanted: Wanted) -> PipelineObject:
@@ -43,7 +46,10 @@ def begin(folder: RunFolder, wanted: Wanted) -> PipelineObject:
         return _go_on(folder, existing)
     if existing is not None:
         _require_quiet(folder, existing)
-    created = PipelineObject(metadata=Metadata(name=name, uid=str(uuid.uuid4())), spec=wanted.spec)
+    metadata = Metadata(
+        name=name, uid=str(uuid.uuid4()), labels=dict(wanted.labels), annotations=dict(wanted.annotations)
+    )
+    created = PipelineObject(metadata=metadata, spec=wanted.spec)
     folder.create(created)
     return created
 

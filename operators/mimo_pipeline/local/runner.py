@@ -30,6 +30,7 @@ from operators.mimo_pipeline.api import (
 )
 from operators.mimo_pipeline.builders.process import STAGE_MODULES, RunFacts
 from operators.mimo_pipeline.key_index import KeyIndex
+from operators.mimo_pipeline.last_values import ManifestValues
 from operators.mimo_pipeline.local.backend import LocalBackend
 from operators.mimo_pipeline.local.children import ChildRecords
 from operators.mimo_pipeline.local.display import Display
@@ -38,6 +39,8 @@ from operators.mimo_pipeline.local.observe import observe
 from operators.mimo_pipeline.local.settings import inherited_environment
 from operators.mimo_pipeline.local.state import PipelineObject, RunFolder, write_atomically
 from operators.mimo_pipeline.local.tracking_server import TrackingServer
+from operators.mimo_pipeline.operator_metrics import OperatorMetrics
+from operators.mimo_pipeline.pipeline_metrics import ShownPipeline
 from operators.mimo_pipeline.plan import IndexEntry, Plan
 from operators.mimo_pipeline.reconcile import reconcile
 
@@ -58,6 +61,7 @@ class LocalRunner:
     modules: Mapping[str, str] = field(default_factory=lambda: STAGE_MODULES)
     memory: MemoryPeak = field(default_factory=MemoryPeak)
     stop_requested: StopRequest = field(default_factory=StopRequest)
+    metrics: OperatorMetrics = field(default_factory=OperatorMetrics)
 
     def __post_init__(self) -> None:
         self.store: ArtifactStore = open_store(self.config.storage, default_root=self.folder.store_path)
@@ -85,6 +89,11 @@ class LocalRunner:
             environment=self._environment,
         )
         self._index = KeyIndex(self.store, self.pipeline.metadata.namespace, self.config.storage)
+        self._last_values = ManifestValues(self.store)
+        self._round_ended_s = time.monotonic()
+        self.metrics.is_leader.set(1)
+        # Nothing is watched here: every round looks for itself.
+        self.metrics.watch_age_from(lambda: time.monotonic() - self._round_ended_s)
 
     def run(self) -> MimoPipelineStatus:
         """Returns the last status: terminal, or not if it was asked to stop (then no process of it is left)."""
@@ -102,6 +111,7 @@ class LocalRunner:
 
     def step(self) -> tuple[Plan, MimoPipelineStatus]:
         """One round. The order create, index, status, delete makes a crash at any point harmless."""
+        started_s = time.monotonic()
         pipeline = self.folder.load()
         observed = observe(pipeline, self.runtime, self._backend, self._index)
         plan = reconcile(self._effective(pipeline.spec), pipeline.status, observed, datetime.now(UTC))
@@ -118,7 +128,22 @@ class LocalRunner:
         status = plan.status or pipeline.status
         self.display.update(status)
         self.memory.sample(self._root_pids())
+        self._show(pipeline, status, time.monotonic() - started_s)
         return plan, status
+
+    def _show(self, pipeline: PipelineObject, status: MimoPipelineStatus, round_s: float) -> None:
+        """On one machine all GPUs are the user's own: none is asked for."""
+        shown = ShownPipeline(
+            namespace=pipeline.metadata.namespace,
+            name=pipeline.metadata.name,
+            status=status,
+            seen_at=datetime.now(UTC),
+            last_values=self._last_values.of(status.stages),
+        )
+        self.metrics.update(shown)
+        self.metrics.reconciles.inc()
+        self.metrics.duration.observe(round_s)
+        self._round_ended_s = time.monotonic()
 
     def peak_of_records(self) -> int:
         """Largest size that a launcher of this run measured of itself and its ranks, this process not looking."""

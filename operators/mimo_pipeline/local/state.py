@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,8 @@ class Metadata(ApiModel):
     namespace: str = naming.LOCAL_NAMESPACE
     uid: str
     generation: int = 1
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -102,6 +104,13 @@ class RunFolder:
             edited = current.model_copy(update={"spec": spec, "metadata": metadata})
             write_atomically(self.object_path, _dump(edited))
             return edited
+
+    def annotate(self, annotations: Mapping[str, str]) -> None:
+        with self._object_lock:
+            current = self.load()
+            merged = {**current.metadata.annotations, **annotations}
+            metadata = current.metadata.model_copy(update={"annotations": merged})
+            write_atomically(self.object_path, _dump(current.model_copy(update={"metadata": metadata})))
 
     @contextmanager
     def control(self) -> Iterator[None]:

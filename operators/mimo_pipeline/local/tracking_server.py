@@ -43,6 +43,15 @@ class TrackingServer:
         return f"sqlite:///{self._run_dir / 'mlflow.db'}"
 
     @property
+    def artifacts_uri(self) -> str:
+        return (self._run_dir.absolute() / "mlartifacts").as_uri()
+
+    @property
+    def look_command(self) -> str:
+        """By which a person looks at the runs when this server has stopped."""
+        return f"mlflow server --backend-store-uri {self.backend_uri} --artifacts-destination {self.artifacts_uri}"
+
+    @property
     def pid(self) -> int | None:
         return self._record.pid if self._record else None
 
@@ -81,9 +90,8 @@ class TrackingServer:
         chosen = port if port is not None and _is_free(port) else _free_port()
         log = self._run_dir / "logs" / "mlflow.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        artifacts = (self._run_dir / "mlartifacts").as_uri()
         argv = [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(chosen), "--workers", "1"]
-        argv += ["--backend-store-uri", self.backend_uri, "--artifacts-destination", artifacts]
+        argv += ["--backend-store-uri", self.backend_uri, "--artifacts-destination", self.artifacts_uri]
         with log.open("ab") as sink:
             self._process = subprocess.Popen(
                 argv,

@@ -140,7 +140,7 @@ def test_health_names_the_broken_model_and_metrics_count_results(url: str) -> No
     assert health["status"] == "ok"
     assert "cannot be loaded" in health["reward_models"]["preference_text"]["problem"]
     metrics = urllib3.request("GET", f"{url}/metrics", timeout=30.0).data.decode()
-    assert 'mimo_reward_results_total{status="scored",task="counting"}' in metrics
+    assert 'mimo_rewards_results_total{status="scored",task="counting"}' in metrics
 
 
 def test_a_service_that_is_not_there_is_a_retryable_error() -> None:

@@ -43,6 +43,9 @@ class FolderStage:
     def add_output(self, files: tuple[FileEntry, ...]) -> None:
         assert all((self.folder.parent / "output" / entry.path).is_file() for entry in files)
 
+    def reward_service_ready(self, url: str) -> None:
+        assert url.startswith("http://127.0.0.1:")
+
     def checkpoint_uri(self, checkpoint: Path) -> str:
         return checkpoint.as_uri()
 

@@ -30,7 +30,7 @@ class Server:
     def start(self) -> None:
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self._folder}/mlflow.db"]
-        command += ["--default-artifact-root", str(self._folder / "artifacts")]
+        command += ["--artifacts-destination", (self._folder / "artifacts").as_uri()]
         with (self._folder / "server.log").open("ab") as log:
             environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
             # No background jobs: they are one more process with all of mlflow.
@@ -50,6 +50,9 @@ class Server:
             self._process.wait()
             self._process = None
 
+    def artifact(self, experiment_id: str, run_id: str, path: str) -> bytes:
+        return (self._folder / "artifacts" / experiment_id / run_id / "artifacts" / path).read_bytes()
+
     def _is_up(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.uri}/health", timeout=1) as answer:
@@ -64,3 +67,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(autouse=True)
+def _keep_sigterm() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)

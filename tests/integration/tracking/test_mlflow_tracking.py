@@ -12,7 +12,7 @@ import pytest
 
 from mimo_vl.config.storage import TrackingConfig
 from mimo_vl.storage.local import LocalStore
-from mimo_vl.tracking import RunStatus, build_tracker, finish_pipeline_run, replay_journals, write_mlmodel
+from mimo_vl.tracking import ModelVersion, RunStatus, build_tracker, replay_journals
 from mimo_vl.tracking.rest import MlflowRest
 from mimo_vl.tracking.runs import ensure_experiment, ensure_parent_run
 
@@ -37,7 +37,8 @@ def _log_everything(tracker: Any, store: LocalStore, attempt: str) -> None:
     tracker.log_input("curate", store.uri("runs/local/demo/abcd1234/curate/attempt-1"), DIGEST)
     for step in range(5):
         tracker.log_metrics({"train/loss": 5.0 - step, "train/grad_norm": math.inf}, step)
-    tracker.register_model("mimo-vl-tiny", store.uri(f"{attempt}/output/model"), DIGEST, "sft")
+    uri = store.uri(f"{attempt}/output/model")
+    tracker.register_model(ModelVersion(name="mimo-vl-tiny", uri=uri, digest=DIGEST, alias="sft", card="# Card"))
     tracker.finish(RunStatus.FINISHED)
 
 
@@ -77,6 +78,7 @@ def test_a_run_arrives_whole_and_a_replay_of_its_journal_changes_nothing(server:
     alias = rest.get("registered-models/alias", name="mimo-vl-tiny", alias="sft")["model_version"]
     assert alias["source"] == source
     assert {t["key"]: t["value"] for t in alias["tags"]}["mimo.digest"] == DIGEST
+    assert alias["description"] == "# Card"
 
     assert replay_journals(CONFIG, uri=server.uri, store=store, run=RUN).num_sent == 0
     (tmp_path / attempt / "journal/sent.json").unlink()
@@ -132,7 +134,6 @@ def test_a_server_that_stops_in_the_middle_gets_the_rest_when_it_is_back(server:
     state = _state(MlflowRest(server.uri, timeout_s=5.0), tracker.run_id)
     assert [step for step, _, _ in state["losses"]] == list(range(50))
     assert state["status"] == "FINISHED"
-    assert finish_pipeline_run(CONFIG, uri=server.uri, store=store, run=run, status=RunStatus.FINISHED)
 
 
 def test_two_stages_that_start_together_agree_on_one_parent_run(server: Server, tmp_path: Path) -> None:
@@ -164,18 +165,6 @@ def test_a_parent_run_that_the_server_forgot_is_made_anew(server: Server, tmp_pa
     parent = ensure_parent_run(rest, store, run, ensure_experiment(rest, "forgotten"))
     assert parent != "0" * 32
     assert json.loads(store.get_bytes(f"{run}/tracking.json")[0])["run_id"] == parent
-
-
-def test_mlflow_reads_the_model_file(tmp_path: Path) -> None:
-    from mlflow.models import Model
-
-    (tmp_path / "config.json").write_text('{"architectures": ["Qwen2_5_VLForConditionalGeneration"]}')
-    write_mlmodel(tmp_path)
-    first = (tmp_path / "MLmodel").read_bytes()
-    model = Model.load(str(tmp_path))
-    assert model.flavors["mimo_vl"]["architectures"] == ["Qwen2_5_VLForConditionalGeneration"]
-    write_mlmodel(tmp_path)
-    assert (tmp_path / "MLmodel").read_bytes() == first
 
 
 def test_a_killed_attempt_is_ended_by_the_replay(server: Server, tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from mimo_vl.errors import ConfigError, DigestMismatchError, InterruptedAfterSav
 from mimo_vl.evaluation.claims import check
 from mimo_vl.evaluation.collect import RunMaterial, StageOutput, collect
 from mimo_vl.evaluation.evaluate import WorkerPlan, evaluate, headline_metrics
-from mimo_vl.evaluation.report import RunFacts, render_report
 from mimo_vl.evaluation.suite import Bench
 from mimo_vl.evaluation.summary import build_summary, summary_text
 from mimo_vl.evaluation.tasks import TINY_SUITE, task_by_id
@@ -72,22 +71,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory, config: PipelineConfig) -
 
 @pytest.fixture(scope="module")
 def material(finished: tuple[Evaluation, Path]) -> RunMaterial:
-    history = {"history": [{"step": i, "loss": 2.0 - i / 10} for i in range(10)]}
-    steps = [{"step": i, "rl/reward": i / 10, "rl/reward_by_family/counting": 0.5} for i in range(3)]
     return collect(
         {
             "evaluate": _output("evaluate", _files(finished[1])),
-            "morl": _output("morl", {"metrics.jsonl": "\n".join(map(json.dumps, steps)).encode()}),
+            "morl": _output("morl", {}),
             "reward-model-text": _output(
                 "reward-model-text", {}, pairwise_accuracy=0.8, ci_low=0.7, ci_high=0.9, loss_first=0.7, loss_last=0.4
             ),
-            "long-context-sft": _output(
-                "long-context-sft",
-                {"metrics.json": json.dumps(history).encode()},
-                loss_first=2.0,
-                loss_last=1.1,
-                tokens=50.0,
-            ),
+            "long-context-sft": _output("long-context-sft", {}, loss_first=2.0, loss_last=1.1, tokens=50.0),
         }
     )
 
@@ -179,37 +170,6 @@ def test_summary_has_exactly_the_fields_that_readers_expect(material: RunMateria
     assert {"total_seconds", "peak_pss_bytes"} <= set(summary)
     evaluate_stage = summary["stages"][-1]
     assert (evaluate_stage["loss_first"], evaluate_stage["loss_last"]) == (None, None)
-
-
-def test_report_is_self_contained_and_the_same_twice(material: RunMaterial) -> None:
-    stages = build_summary(material).stages
-    html = render_report(material, stages, RunFacts())
-    assert html == render_report(material, stages, RunFacts())
-    assert html.count("data:image/png;base64,") == 12
-    assert html.count("<svg") == 3  # intervals, loss of one stage, rewards
-    for address in ("http://", "https://", "<script", "<link"):
-        visible = (
-            html.replace("http://www.w3.org", "")
-            .replace("http://purl.org", "")
-            .replace("http://creativecommons.org", "")
-        )
-        assert address not in visible
-
-
-def test_report_escapes_what_a_model_wrote(material: RunMaterial) -> None:
-    assert material.evaluation is not None
-    first = material.evaluation.pictures[0].model_copy(update={"response": "<script>alert(1)</script>"})
-    evaluation = material.evaluation.model_copy(update={"pictures": (first,)})
-    html = render_report(replace(material, evaluation=evaluation), [], RunFacts())
-    assert "<script>" not in html
-    assert "&lt;script&gt;" in html
-
-
-def test_report_of_a_failed_run_shows_what_was_reached() -> None:
-    material = collect({"base": _output("base", {})})
-    html = render_report(material, build_summary(material, unfinished=["curate"]).stages, RunFacts())
-    assert "1 of 2 stages without output" in html
-    assert "Results" not in html
 
 
 def test_changed_file_of_an_artifact_is_an_error() -> None:

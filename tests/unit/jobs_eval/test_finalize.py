@@ -128,7 +128,7 @@ def test_failed_run_reports_what_there_is_and_what_is_missing(tmp_path: Path, co
     summary = json.loads((output / "summary.json").read_text())
     assert [(s["name"], s["status"]) for s in summary["stages"]] == [("base", "Succeeded"), ("curate", "Failed")]
     assert summary["families"] == []
-    assert "1 of 2 stages without output" in (output / "report.html").read_text()
+    assert "1 of 2 stages failed" in (output / "report.html").read_text()
 
 
 def test_vanished_artifact_is_left_out_not_fatal(tmp_path: Path, config_text: str) -> None:

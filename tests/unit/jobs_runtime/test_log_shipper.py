@@ -39,6 +39,13 @@ def test_presigned_urls_lose_their_signature() -> None:
     assert LogTail([]).add(line) == want
 
 
+def test_tokens_in_headers_and_passwords_in_addresses_are_masked() -> None:
+    tail = LogTail([])
+    assert tail.add(b"Authorization: Bearer abc.def-123\n") == b"Authorization: Bearer ***\n"
+    assert tail.add(b"GET http://ann:pa55@mlflow:5000/x at 12:30\n") == b"GET http://ann:***@mlflow:5000/x at 12:30\n"
+    assert tail.add(b"the bearer of it, s3://bucket/a@b:c\n") == b"the bearer of it, s3://bucket/a@b:c\n"
+
+
 def test_the_newest_lines_stay_and_what_is_left_out_is_counted() -> None:
     tail = LogTail([], max_bytes=20)
     for number in range(5):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import itertools
+import json
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +17,7 @@ from jobs.failures import read_failure
 from jobs.runtime import run_stage
 from jobs.stage_context import StageContext
 from mimo_vl.config.compose import compose, dump_config
-from mimo_vl.errors import InputError, InterruptedAfterSaveError, StorageError
+from mimo_vl.errors import InputError, InterruptedAfterSaveError, PermanentError, StorageError
 from mimo_vl.schema.environment import StageEnvironment
 from mimo_vl.schema.manifest import InputRef, Revocation
 from mimo_vl.storage.artifacts import publish_directory, read_manifest
@@ -26,7 +27,7 @@ from mimo_vl.storage.checkpoints import newest_complete
 from mimo_vl.storage.keys import find_by_key
 from mimo_vl.storage.local import LocalStore
 from mimo_vl.storage.pointer import read_pointer
-from mimo_vl.tracking import NullTracker
+from mimo_vl.tracking import ModelVersion, NullTracker, RunStatus, Target
 from mimo_vl.vocabulary import StageName
 
 RUN_ID = "local/demo/abcd1234"
@@ -271,26 +272,91 @@ def test_the_next_attempt_finds_the_checkpoint_of_the_one_before(environ: dict[s
     assert run_stage(second, environ | changes) == 0
 
 
-def test_the_model_of_sft_is_registered_with_its_digest(environ: dict[str, str], store: LocalStore) -> None:
-    attempt = f"runs/{RUN_ID}/long-context-sft/attempt-1"
-
-    class Recorder(NullTracker):
-        def __init__(self) -> None:
-            self.models: list[tuple[str, str, str, str]] = []
-
-        def register_model(self, name: str, uri: str, digest: str, alias: str) -> None:
-            self.models.append((name, uri, digest, alias))
-
-    recorder = Recorder()
+@pytest.mark.parametrize(
+    ("stage", "alias"),
+    [
+        ("long-context-sft", "sft"),
+        ("morl", "rl"),
+        ("reward-model-text", "reward-text"),
+        ("reward-model-multimodal", "reward-multimodal"),
+    ],
+)
+def test_a_model_is_registered_with_its_digest_and_its_card(
+    environ: dict[str, str], store: LocalStore, stage: str, alias: str
+) -> None:
+    attempt = f"runs/{RUN_ID}/{stage}/attempt-1"
+    recorder = _Recorder()
 
     def main(ctx: StageContext) -> Mapping[str, float]:
         ctx.tracker = recorder
         (ctx.out_dir / "model").mkdir()
-        (ctx.out_dir / "model" / "config.json").write_text("{}")
+        (ctx.out_dir / "model" / "config.json").write_text('{"architectures": ["Qwen2_5_VLForConditionalGeneration"]}')
+        return {"loss_last": 1.5, "tokens_per_s": 77.0}
+
+    assert run_stage(main, environ | {"MIMO_STAGE": stage, "MIMO_OUTPUT": store.uri(attempt)}) == 0
+    manifest = read_manifest(store, attempt)
+    assert [f.path for f in manifest.files] == ["model/MLmodel", "model/README.md", "model/config.json"]
+    [version] = recorder.models
+    uri = store.uri(f"{attempt}/output/model")
+    assert (version.name, version.uri, version.digest) == ("mimo-vl-tiny", uri, manifest.content_digest)
+    assert version.alias == alias
+    assert version.tags == {"mimo.run_id": RUN_ID, "mimo.stage": stage, "mimo.uri": uri}
+    assert version.card == store.get_bytes(f"{attempt}/output/model/README.md")[0].decode()
+    # A rate would make another digest on every machine.
+    assert "loss_last" in version.card
+    assert "tokens_per_s" not in version.card
+
+
+def test_what_an_attempt_tells_of_its_output_and_its_checkpoints(environ: dict[str, str], store: LocalStore) -> None:
+    recorder = _Recorder()
+
+    def main(ctx: StageContext) -> Mapping[str, float]:
+        ctx.tracker = recorder
+        for step in (1, 2, 3):
+            (ctx.checkpoint_dir / f"step-{step}").mkdir(parents=True)
+            (ctx.checkpoint_dir / f"step-{step}" / "state").write_text(str(step))
+            ctx.complete_checkpoint(step, keep=2)
+        (ctx.out_dir / "data").write_text("x")
         return {}
 
-    assert run_stage(main, environ | {"MIMO_STAGE": "long-context-sft", "MIMO_OUTPUT": store.uri(attempt)}) == 0
-    manifest = read_manifest(store, attempt)
-    assert [f.path for f in manifest.files] == ["model/MLmodel", "model/config.json"]
-    uri = store.uri(f"{attempt}/output/model")
-    assert recorder.models == [("mimo-vl-tiny", uri, manifest.content_digest, "sft")]
+    assert run_stage(main, environ) == 0
+    # As many as the store keeps.
+    assert sorted(recorder.tags) == ["mimo.checkpoint.step-2", "mimo.checkpoint.step-3", "mimo.output"]
+    output = json.loads(recorder.tags["mimo.output"])
+    assert output == {"uri": store.uri(ATTEMPT), "digest": read_manifest(store, ATTEMPT).content_digest}
+    checkpoint = json.loads(recorder.tags["mimo.checkpoint.step-3"])
+    assert checkpoint["uri"] == store.uri(f"{ATTEMPT}/checkpoints/step-3")
+    assert checkpoint["digest"].startswith("sha256:")
+
+
+def test_a_failure_reaches_the_tracker_with_its_reason(environ: dict[str, str]) -> None:
+    recorder = _Recorder()
+
+    def wrong(ctx: StageContext) -> Mapping[str, float]:
+        del ctx
+        raise PermanentError("the loss is NaN")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jobs.runtime.start_tracker", lambda *_, **__: recorder)
+        assert run_stage(wrong, environ) == 2
+    assert recorder.end == (RunStatus.FAILED, "PermanentError", "the loss is NaN")
+
+
+class _Recorder(NullTracker):
+    def __init__(self) -> None:
+        self.models: list[ModelVersion] = []
+        self.tags: dict[str, str] = {}
+        self.end: tuple[RunStatus, str, str] | None = None
+
+    def register_model(self, version: ModelVersion) -> None:
+        self.models.append(version)
+
+    def set_tags(
+        self, tags: Mapping[str, str], *, removed: Sequence[str] = (), target: Target = Target.ATTEMPT
+    ) -> None:
+        self.tags |= tags
+        for name in removed:
+            del self.tags[name]
+
+    def finish(self, status: RunStatus, *, reason: str = "", message: str = "") -> None:
+        self.end = (status, reason, message)

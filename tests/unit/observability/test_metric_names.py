@@ -21,7 +21,7 @@ def test_each_name_is_declared_once_with_unit_and_help() -> None:
 
 
 def test_a_unit_is_part_of_the_scraped_name() -> None:
-    assert metrics.STEP_TIME.prometheus_name == "mimo_train_step_time_seconds"
+    assert metrics.ROLLOUT_TIME.prometheus_name == "mimo_rl_rollout_time_seconds"
     assert metrics.LOSS.prometheus_name == "mimo_train_loss"
 
 

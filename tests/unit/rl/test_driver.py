@@ -34,7 +34,7 @@ class FakeTrainer:
     def update(self, step: int, groups: tuple[ScoredGroup, ...]) -> UpdateMetrics:
         assert step == len(self.trained)
         self.trained.append([g.prompt_index for g in groups])
-        return UpdateMetrics(mismatch_mean=self.mismatch)
+        return UpdateMetrics(mismatch_mean=self.mismatch, num_answer_tokens=10)
 
     def push_weights(self) -> int:
         self.engines.version = len(self.trained) + self.skips_a_version
@@ -126,6 +126,15 @@ def test_a_run_killed_anywhere_continues_to_the_same_bytes(tmp_path: Path, rl: R
     assert resumed.trainer.trained == whole.trainer.trained
     assert resumed.artifacts() == whole.artifacts()
     assert len(resumed.artifacts()["rollouts.jsonl"]) > 100
+
+
+def test_tokens_are_counted_over_all_steps_those_before_a_resume_included(tmp_path: Path, rl: RlConfig) -> None:
+    whole = Run(tmp_path / "whole", rl)
+    whole.driver.run(whole.state)
+    assert [values["train/tokens"] for _, values in whole.stage.reports] == [10.0 * k for k in range(1, 8)]
+    resumed = Run(tmp_path / "resumed", rl, checkpoint=tmp_path / "whole" / "checkpoints" / "step-4")
+    resumed.driver.run(resumed.state)
+    assert [values["train/tokens"] for _, values in resumed.stage.reports] == [50.0, 60.0, 70.0]
 
 
 def test_a_request_to_stop_saves_the_last_complete_step_and_says_so(tmp_path: Path, rl: RlConfig) -> None:

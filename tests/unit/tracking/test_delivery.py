@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,30 @@ import pytest
 from mimo_vl.storage.local import LocalStore
 from mimo_vl.tracking.delivery import deliver, deliver_what_is_accepted
 from mimo_vl.tracking.journal import JournalEntry, metrics_entry
-from mimo_vl.tracking.rest import MlflowRest, TrackingRejectedError, TrackingUnavailableError
+from mimo_vl.tracking.mlflow import reason_tags
+from mimo_vl.tracking.rest import MlflowRest, TrackingRejectedError, TrackingUnavailableError, without_credentials
 from mimo_vl.tracking.runs import AttemptRun
+from mimo_vl.tracking.tracker import Target
 
 
 class FakeRest(MlflowRest):
     def __init__(self) -> None:
         super().__init__("http://user:secret@tracking:5000", timeout_s=1.0)
         self.posts: list[tuple[str, Mapping[str, Any]]] = []
+        self.artifacts: dict[str, bytes] = {}
+        self.tags: dict[str, dict[str, str]] = {}
+        self.artifact_scheme = "mlflow-artifacts"
+        self.status = "RUNNING"
         self.is_away = False
+
+    def get(self, path: str, **query: str) -> dict[str, Any]:
+        assert path == "runs/get"
+        tags = [{"key": k, "value": v} for k, v in self.tags.get(query["run_id"], {}).items()]
+        root = f"{self.artifact_scheme}:/1/{query['run_id']}/artifacts"
+        return {"run": {"info": {"artifact_uri": root, "status": self.status}, "data": {"tags": tags}}}
+
+    def put_artifact(self, path: str, data: bytes) -> None:
+        self.artifacts[path] = data
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         if self.is_away:
@@ -27,6 +43,8 @@ class FakeRest(MlflowRest):
         if any(m["key"] == "bad name!" for m in body.get("metrics", ())):
             raise TrackingRejectedError("INVALID_PARAMETER_VALUE: bad name!", "INVALID_PARAMETER_VALUE")
         self.posts.append((path, body))
+        for tag in body.get("tags", ()) if path == "runs/log-batch" else ():
+            self.tags.setdefault(body["run_id"], {})[tag["key"]] = tag["value"]
         return {}
 
 
@@ -35,7 +53,7 @@ def run(tmp_path: Path) -> AttemptRun:
     run = AttemptRun(
         FakeRest(), LocalStore(tmp_path), experiment="e", run="runs/a/b/c", attempt="runs/a/b/c/s/attempt-1"
     )
-    run.run_id = "id"
+    run.run_id, run.parent_run_id = "id", "parent"
     return run
 
 
@@ -83,3 +101,107 @@ def test_a_model_outside_the_store_is_refused_and_told(run: AttemptRun) -> None:
 
 def test_credentials_are_no_part_of_the_shown_uri(run: AttemptRun) -> None:
     assert run.rest.uri == "http://tracking:5000"
+    assert without_credentials("https://u:p@h:1/path/") == "https://h:1/path"
+    assert without_credentials("") == ""
+
+
+def _rest(run: AttemptRun) -> FakeRest:
+    assert isinstance(run.rest, FakeRest)
+    return run.rest
+
+
+def test_a_curve_with_its_tokens_is_sent_on_both_axes(run: AttemptRun) -> None:
+    values = {"loss": 2.0, "loss_ocr": 3.0, "grad_norm": 1.0, "train/tokens": 61_340.0}
+    deliver(run, [metrics_entry(values, 40, 7)])
+    [(_, body)] = _posts(run)
+    rows = {(m["key"], m["step"], m["value"]) for m in body["metrics"]}
+    assert rows == {
+        ("loss", 40, 2.0),
+        ("loss_ocr", 40, 3.0),
+        ("grad_norm", 40, 1.0),
+        ("train/tokens", 40, 61_340.0),
+        ("loss_by_tokens", 61_340, 2.0),
+        ("loss_ocr_by_tokens", 61_340, 3.0),
+    }
+    assert {m["timestamp"] for m in body["metrics"]} == {7}
+
+
+def test_the_configuration_is_sent_once_to_the_parent_run(run: AttemptRun) -> None:
+    text = "seed: 7\nrl: {num_steps: 3}\n"
+    entry = JournalEntry(
+        kind="config", time_ms=1, name="sha256:c", values={"config.yaml": text}, tags={"mimo.kfp_run": ""}
+    )
+    deliver(run, [entry])
+    assert _rest(run).artifacts == {"1/parent/artifacts/config.yaml": text.encode()}
+    assert _rest(run).tags == {"parent": {"mimo.kfp_run": "", "mimo.config_digest": "sha256:c"}}
+    assert _posts(run)[0] == (
+        "runs/log-batch",
+        {"run_id": "parent", "params": [{"key": "rl.num_steps", "value": "3"}, {"key": "seed", "value": "7"}]},
+    )
+    num_posts = len(_posts(run))
+    deliver(run, [entry])
+    assert len(_posts(run)) == num_posts
+
+
+def test_tags_go_and_come(run: AttemptRun) -> None:
+    deliver(run, [JournalEntry(kind="tags", time_ms=1, tags={"b": "2"}, values={"a": ""})])
+    assert _posts(run) == [
+        ("runs/log-batch", {"run_id": "id", "tags": [{"key": "b", "value": "2"}]}),
+        ("runs/delete-tag", {"run_id": "id", "key": "a"}),
+    ]
+
+
+def _artifact(path: str, **values: str) -> JournalEntry:
+    return JournalEntry(kind="artifact", time_ms=1, name=path, values=values)
+
+
+def test_an_artifact_is_read_from_beside_the_journal_and_a_table_is_announced_once(run: AttemptRun) -> None:
+    run.store.put_bytes("runs/a/b/c/s/attempt-1/journal/files/attempt/rollouts.json", b"{}")
+    for _ in range(2):
+        deliver(run, [_artifact("rollouts.json", is_table="true")])
+    assert _rest(run).artifacts == {"1/id/artifacts/rollouts.json": b"{}"}
+    tables = json.loads(_rest(run).tags["id"]["mlflow.loggedArtifacts"])
+    assert tables == [{"path": "rollouts.json", "type": "table"}]
+
+
+def test_a_server_that_is_no_artifact_proxy_refuses_artifacts_and_takes_all_else(run: AttemptRun) -> None:
+    run.store.put_bytes("runs/a/b/c/s/attempt-1/journal/files/attempt/x.svg", b"<svg/>")
+    _rest(run).artifact_scheme = "s3"
+    assert deliver_what_is_accepted(run, [_artifact("x.svg"), metrics_entry({"a": 1.0}, 0, 0)]) == 1
+    assert _rest(run).artifacts == {}
+    assert [path for path, _ in _posts(run)] == ["runs/log-batch"]
+
+
+def test_an_artifact_whose_file_is_gone_is_refused_and_told(run: AttemptRun) -> None:
+    assert deliver_what_is_accepted(run, [_artifact("gone.svg")]) == 1
+
+
+def test_an_end_with_a_reason_says_it_in_tags(run: AttemptRun) -> None:
+    deliver(run, [JournalEntry(kind="finish", time_ms=9, name="FAILED", tags=reason_tags("OOMKilled", "no memory"))])
+    assert _rest(run).tags["id"] == {"mimo.reason": "OOMKilled", "mimo.message": "no memory"}
+    assert _posts(run)[-1] == ("runs/update", {"run_id": "id", "status": "FAILED", "end_time": 9})
+
+
+def _updates(run: AttemptRun) -> list[tuple[str, str]]:
+    return [(body["run_id"], body["status"]) for path, body in _posts(run) if path == "runs/update"]
+
+
+def test_a_pipeline_is_as_failed_as_its_last_attempt_until_the_next_one_runs(run: AttemptRun) -> None:
+    run.is_live = True
+    deliver(run, [JournalEntry(kind="finish", time_ms=9, name="KILLED")])
+    assert _updates(run) == [("id", "KILLED"), ("parent", "KILLED")]
+    _rest(run).status = "KILLED"
+    deliver(run, [JournalEntry(kind="config", time_ms=10, name="c", values={"config.yaml": "{}"})])
+    assert _updates(run)[2:] == [("parent", "RUNNING")]
+
+
+def test_a_replay_and_an_attempt_that_finished_do_not_touch_the_pipeline(run: AttemptRun) -> None:
+    deliver(run, [JournalEntry(kind="finish", time_ms=9, name="FAILED")])
+    run.is_live = True
+    deliver(run, [JournalEntry(kind="finish", time_ms=9, name="FINISHED")])
+    assert _updates(run) == [("id", "FAILED"), ("id", "FINISHED")]
+
+
+def test_the_end_of_the_pipeline_is_an_entry_like_others(run: AttemptRun) -> None:
+    deliver(run, [JournalEntry(kind="finish", time_ms=9, name="FAILED", target=Target.PIPELINE)])
+    assert _updates(run) == [("parent", "FAILED")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from mimo_vl.config.training import CheckpointConfig, ScheduleConfig
 from mimo_vl.errors import InterruptedAfterSaveError
 from mimo_vl.training.callbacks.callback import Callback, StepReport
 from mimo_vl.training.callbacks.history import History
+from mimo_vl.training.callbacks.reporting import Reporting
+from mimo_vl.training.callbacks.throughput import Throughput
+from mimo_vl.training.flops import FlopCount
 from mimo_vl.training.micro_batch import MicroBatch
 from mimo_vl.training.trainer import LoopConfig, Trainer
 from mimo_vl.training.world import World
@@ -117,3 +121,21 @@ def test_history_survives_a_round_trip_through_its_state(tmp_path: Path) -> None
     # Weight 1, then 1 - 1 = 0: losses 1 * 1 and 0 * 2.
     assert [entry["loss"] for entry in copy.steps] == [1.0, 0.0]
     assert copy.num_tokens == 20
+
+
+def test_reported_tokens_go_on_where_the_history_stands(tmp_path: Path) -> None:
+    class Sink:
+        def __init__(self) -> None:
+            self.tokens: list[float] = []
+
+        def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+            self.tokens.append(metrics["train/tokens"])
+
+    trainer, _ = _trainer(tmp_path, num_steps=2, every=100)
+    history, throughput, sink = History(), Throughput(FlopCount(per_token=1.0, per_patch=1.0), peak_flops=None), Sink()
+    # As after a resume: 100 tokens in the steps before.
+    history.num_tokens = 100
+    reporting = Reporting(lambda *_, **__: None, sink, throughput, history, every_steps=1, is_main=True)
+    trainer._callbacks = [history, throughput, reporting]
+    trainer.run()
+    assert sink.tokens == [110.0, 120.0]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from operators.mimo_pipeline.kubernetes.cluster import ApiError
-from operators.mimo_pipeline.kubernetes.metrics import OperatorMetrics
 from operators.mimo_pipeline.kubernetes.worker import Key, Workers
+from operators.mimo_pipeline.operator_metrics import OperatorMetrics
 
 A, B = Key("team", "a"), Key("team", "b")
 

@@ -1,0 +1,97 @@
+"""A run on a cluster: its MimoPipeline, the logs of its pods, and its store, also after the pods are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobs.cli_names import UNSEEN, near_matches, stage_status
+from mimo_vl.errors import InputError
+
+if TYPE_CHECKING:
+    from mimo_vl.reporting.read import Source
+    from operators.mimo_pipeline.api import MimoPipelineSpec, StageStatus
+    from operators.mimo_pipeline.kubernetes.api_client import PipelineClient
+    from operators.mimo_pipeline.local.state import PipelineObject
+
+
+class ClusterTarget:
+    def __init__(self, client: PipelineClient, name: str) -> None:
+        self._client, self._name = client, name
+
+    def load(self) -> PipelineObject:
+        from operators.mimo_pipeline.cluster_control import parse_object
+
+        try:
+            return parse_object(self._client.get(self._name))
+        except InputError as error:
+            if f"no {self._name} in namespace" not in str(error):
+                raise
+            names = [item["metadata"]["name"] for item in self._client.list_all()]
+            raise InputError(f"{error}.{near_matches(self._name, names)}") from error
+
+    def edit(self, change: Callable[[PipelineObject], MimoPipelineSpec]) -> str:
+        from operators.mimo_pipeline.cluster_control import edit
+        from operators.mimo_pipeline.kubernetes.api_client import ChangedMeanwhileError
+
+        edit(self._client, self._name, change, ChangedMeanwhileError)
+        return f"the operator acts on it; look with: mimo status --pipeline {self._name} -n {self._client.namespace}"
+
+    def logs(self, stage: str, attempt: int, rank: int | None) -> Iterator[tuple[str, str]]:
+        pipeline, current, number, names = self._pods(stage, attempt, rank)
+        if not names:
+            yield from self._shipped(pipeline, current, number, rank)
+        for name in names:
+            yield (name if len(names) > 1 else ""), self._client.pod_log(name)
+
+    def follow(self, stage: str, attempt: int, rank: int | None) -> Iterator[tuple[str, str]]:
+        from jobs.cli_follow import merged
+
+        pipeline, current, number, names = self._pods(stage, attempt, rank)
+        if not names:
+            yield from self._shipped(pipeline, current, number, rank)
+            return
+        yield from merged({name: self._client.follow_pod_log(name) for name in names})
+
+    def notes(self, pipeline: PipelineObject, /) -> list[str]:
+        """What is wrong, and where the metrics are."""
+        wrong = [c for c in pipeline.status.conditions if (c.type == "Valid") == (c.status == "False")]
+        usual = {"Running", "Suspended", "Succeeded", "Failed"}
+        lines = [f"{c.type}={c.status}: {c.reason}: {c.message}" for c in wrong if c.type not in usual]
+        if not pipeline.status.stages and not lines:
+            lines.append(UNSEEN)
+        return [*lines, *([f"MLflow: {pipeline.status.mlflow}"] if pipeline.status.mlflow else [])]
+
+    @contextmanager
+    def open_source(self, pipeline: PipelineObject, /) -> Iterator[Source]:
+        from jobs.cluster_store import open_cluster_store
+        from jobs.run_source import build_source
+
+        with open_cluster_store(self._client, pipeline) as opened:
+            yield build_source(pipeline, opened.store, opened.storage, opened.credentials)
+
+    def report_path(self, pipeline: PipelineObject, /) -> Path:
+        return Path(f"{pipeline.metadata.namespace}-{pipeline.metadata.name}-report.html")
+
+    def _pods(self, stage: str, attempt: int, rank: int | None) -> tuple[PipelineObject, StageStatus, int, list[str]]:
+        """The run, the stage, the attempt that is meant, and its pods as far as there are any."""
+        from operators.mimo_pipeline.pod_choice import chosen_pods, pod_selector
+
+        pipeline = self.load()
+        current = stage_status(pipeline, stage)
+        number = attempt or current.attempt
+        if number == 0:
+            raise InputError(f"stage {stage} is {current.state} and has no attempt yet; there is no log")
+        pods = self._client.pods(pod_selector(self._name, stage, number))
+        return pipeline, current, number, chosen_pods(pods, pipeline.spec.stage(stage), rank)
+
+    def _shipped(
+        self, pipeline: PipelineObject, stage: StageStatus, attempt: int, rank: int | None
+    ) -> Iterator[tuple[str, str]]:
+        from jobs.shipped_logs import shipped_logs
+
+        ranks = pipeline.spec.stage(stage.name).pytorch
+        node = rank // ranks.num_procs_per_node if ranks is not None and rank is not None else None
+        return shipped_logs(self._client, pipeline, stage, attempt, node)

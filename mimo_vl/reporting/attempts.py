@@ -1,0 +1,112 @@
+"""What became of each attempt of a stage, by the records that it left in the store."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime
+from typing import TypeVar
+
+from mimo_vl.errors import EXIT_RESUME, InputError
+from mimo_vl.reporting.run import Attempt, AttemptState, KnownStage
+from mimo_vl.schema.manifest import Claim, ExitRecord, Manifest
+from mimo_vl.storage import ArtifactStore
+from mimo_vl.storage.artifacts import read_manifest
+from mimo_vl.storage.attempts import read_claim, read_exit_record, read_revocation
+from mimo_vl.storage.layout import MANIFEST, attempt_prefix, run_prefix
+
+logger = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+# States of a stage whose latest attempt has a process.
+_ACTIVE = frozenset({"Running", "Queued"})
+
+
+def attempts_of_run(keys: Iterable[str], run_id: str) -> dict[str, list[int]]:
+    """Stage -> numbers of its attempts in order, from all keys of the run."""
+    pattern = re.compile(re.escape(run_prefix(run_id)) + r"/([^/]+)/attempt-(\d+)/")
+    found: dict[str, set[int]] = {}
+    for key in keys:
+        match = pattern.match(key)
+        if match:
+            found.setdefault(match[1], set()).add(int(match[2]))
+    return {stage: sorted(numbers) for stage, numbers in found.items()}
+
+
+def read_attempt(
+    store: ArtifactStore, keys: Collection[str], run_id: str, known: KnownStage, number: int
+) -> tuple[Attempt, Manifest | None]:
+    """`keys`: all keys of the run, so that absent records cost no request."""
+    prefix = attempt_prefix(run_id, known.name, number)
+    manifest = _readable(read_manifest, store, prefix) if f"{prefix}/{MANIFEST}" in keys else None
+    claim, record = _readable(read_claim, store, prefix), _readable(read_exit_record, store, prefix)
+    revocation = _readable(read_revocation, store, prefix)
+    state = _state(known, number, manifest, record, is_revoked=revocation is not None)
+    reason, message = _why(known, number, state, record)
+    if revocation is not None and manifest is None:
+        reason, message = reason or "Revoked", message or revocation.reason
+    attempt = Attempt(
+        number=number,
+        state=state,
+        reason=reason,
+        message=message,
+        started_at=_time(claim.created_at if claim else ""),
+        finished_at=_end(manifest, record),
+        exit_code=record.exit_code if record else None,
+        peak_pss_bytes=record.peak_pss_bytes if record else 0,
+        hostname=_host(claim),
+        tracking_run=manifest.tracking.get("run_id", "") if manifest else "",
+        uri=store.uri(prefix),
+    )
+    return attempt, manifest
+
+
+def _state(
+    known: KnownStage, number: int, manifest: Manifest | None, record: ExitRecord | None, *, is_revoked: bool
+) -> AttemptState:
+    if manifest is not None:
+        return AttemptState.SUCCEEDED
+    if record is not None:
+        return AttemptState.INTERRUPTED if record.exit_code == EXIT_RESUME else AttemptState.FAILED
+    if number == known.attempt and known.state in _ACTIVE and not is_revoked:
+        return AttemptState.RUNNING
+    if number == known.attempt and known.state == "Failed":
+        return AttemptState.FAILED
+    return AttemptState.LOST
+
+
+def _why(known: KnownStage, number: int, state: AttemptState, record: ExitRecord | None) -> tuple[str, str]:
+    """Reason and message: of the exit record, or what the controller says about the latest attempt."""
+    if state in (AttemptState.SUCCEEDED, AttemptState.RUNNING):
+        return "", known.progress if state == AttemptState.RUNNING else ""
+    if record is not None and (record.reason or record.message):
+        return record.reason, record.message
+    if number == known.attempt and known.state in ("Failed", "Retrying"):
+        return known.reason, known.message
+    return "NoExitRecord", "its process was killed, or its machine was lost, before it could say why it ended"
+
+
+def _readable(read: Callable[[ArtifactStore, str], R | None], store: ArtifactStore, prefix: str) -> R | None:
+    """None for a damaged record too: what else the attempt left is still shown."""
+    try:
+        return read(store, prefix)
+    except InputError as error:
+        logger.warning("left out of the report: %s", error)
+        return None
+
+
+def _end(manifest: Manifest | None, record: ExitRecord | None) -> datetime | None:
+    return _time(record.finished_at if record else "") or _time(manifest.finished_at if manifest else "")
+
+
+def _host(claim: Claim | None) -> str:
+    return claim.hostname if claim else ""
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None

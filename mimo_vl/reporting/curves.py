@@ -1,0 +1,132 @@
+"""What the stages measured: every point of every attempt's journal as series, made small enough for a page.
+
+A point is replaced when a later attempt measured its step again: the earlier one, which led nowhere, is kept apart.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from mimo_vl.tracking.journal import JournalEntry
+from mimo_vl.tracking.tracker import Target
+
+Floats = npt.NDArray[np.float64]
+
+# More points than pixels would only make the page larger.
+MAX_POINTS = 240
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """Finite values by rising step. `num_left_out`: values that are NaN or infinite."""
+
+    steps: Floats
+    values: Floats
+    num_left_out: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageCurves:
+    """Metric name -> series. `replaced`: what attempts measured that did not last."""
+
+    stage: str
+    series: Mapping[str, Series]
+    replaced: Mapping[str, Series] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Band:
+    """At most MAX_POINTS steps: the mean of the values around each, the smallest and the largest of them."""
+
+    steps: Floats
+    mean: Floats
+    low: Floats
+    high: Floats
+
+
+class AttemptMetrics:
+    """What one attempt's journal holds, filled entry by entry: only numbers are kept in memory."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, array[float]] = {}
+        self.values: dict[str, array[float]] = {}
+        self.first_step: float = np.inf
+        self.last_time_ms = 0
+
+    def add(self, entry: JournalEntry) -> None:
+        self.last_time_ms = max(self.last_time_ms, entry.time_ms)
+        if entry.kind != "metrics" or entry.target != Target.ATTEMPT:
+            return
+        for name, text in entry.values.items():
+            self.steps.setdefault(name, array("d")).append(entry.step)
+            self.values.setdefault(name, array("d")).append(float(text))
+            if not _is_of_the_machine(name):
+                self.first_step = min(self.first_step, entry.step)
+
+
+def read_attempt_metrics(entries: Iterable[JournalEntry]) -> AttemptMetrics:
+    metrics = AttemptMetrics()
+    for entry in entries:
+        metrics.add(entry)
+    return metrics
+
+
+def stage_curves(stage: str, attempts: Sequence[AttemptMetrics]) -> StageCurves | None:
+    """None without any series of two points."""
+    names = sorted({name for attempt in attempts for name in attempt.steps})
+    series, replaced = {}, {}
+    for name in names:
+        kept, dropped = _joined(name, attempts)
+        if len(kept.steps) > 1:
+            series[name] = kept
+        if len(dropped.steps) > 1:
+            replaced[name] = dropped
+    return StageCurves(stage=stage, series=series, replaced=replaced) if series else None
+
+
+def downsample(series: Series, max_points: int = MAX_POINTS) -> Band:
+    """Neighbours are averaged; their extremes stay visible."""
+    count = len(series.steps)
+    if count <= max_points:
+        return Band(steps=series.steps, mean=series.values, low=series.values, high=series.values)
+    starts = np.arange(max_points) * count // max_points
+    sizes = np.diff(np.append(starts, count))
+    return Band(
+        steps=np.add.reduceat(series.steps, starts) / sizes,
+        mean=np.add.reduceat(series.values, starts) / sizes,
+        low=np.minimum.reduceat(series.values, starts),
+        high=np.maximum.reduceat(series.values, starts),
+    )
+
+
+def _joined(name: str, attempts: Sequence[AttemptMetrics]) -> tuple[Series, Series]:
+    """What lasted, and what a later attempt measured again. Metrics of the machine have no steps of training."""
+    kept: list[tuple[Floats, Floats]] = []
+    dropped: list[tuple[Floats, Floats]] = []
+    for number, attempt in enumerate(attempts):
+        if name not in attempt.steps:
+            continue
+        steps, values = np.array(attempt.steps[name]), np.array(attempt.values[name])
+        resumed_at = min((later.first_step for later in attempts[number + 1 :]), default=np.inf)
+        lasts = steps < resumed_at if not _is_of_the_machine(name) else np.ones(len(steps), bool)
+        kept.append((steps[lasts], values[lasts]))
+        dropped.append((steps[~lasts], values[~lasts]))
+    return _series(kept), _series(dropped)
+
+
+def _series(parts: Sequence[tuple[Floats, Floats]]) -> Series:
+    steps = np.concatenate([s for s, _ in parts]) if parts else np.empty(0)
+    values = np.concatenate([v for _, v in parts]) if parts else np.empty(0)
+    order = np.argsort(steps, kind="stable")
+    steps, values = steps[order], values[order]
+    finite = np.isfinite(values)
+    return Series(steps=steps[finite], values=values[finite], num_left_out=int((~finite).sum()))
+
+
+def _is_of_the_machine(name: str) -> bool:
+    return name.startswith("system/")

@@ -1,0 +1,72 @@
+"""docs/cli.md names every command, argument and option of `mimo`, and every command can answer a program."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer.main
+
+from jobs.cli import EXIT_CODES, app
+from jobs.cli_reference import all_commands
+from jobs.generate import FILES, ROOT
+from mimo_vl import errors
+from operators.mimo_pipeline.generate import stale_files
+
+COMMANDS = all_commands(app)
+PAGE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+
+
+def _built(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """As typer itself builds the commands."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _built(command, f"{prefix}{name} ")
+        else:
+            yield prefix + name, command
+
+
+BUILT = dict(_built(typer.main.get_command(app)))
+
+
+def test_the_page_is_what_the_commands_say_now() -> None:
+    assert list(stale_files(ROOT, {"docs/cli.md": FILES["docs/cli.md"]})) == [], "run `make generate` and commit"
+
+
+def test_no_command_is_undocumented() -> None:
+    assert len(BUILT) >= 20
+    assert [c.path for c in COMMANDS] == sorted(BUILT)
+    assert [path for path in BUILT if f"\n### mimo {path}\n" not in PAGE] == []
+
+
+@pytest.mark.parametrize("path", sorted(BUILT))
+def test_every_option_is_documented_by_every_name(path: str) -> None:
+    section = PAGE[PAGE.index(f"\n### mimo {path}\n") :].split("\n### ")[1]
+    for parameter in BUILT[path].params:
+        names = [p for p in parameter.opts if p.startswith("-")] or [parameter.name.upper()]
+        for name in names:
+            if name != "--help":
+                assert f"`{name}`" in section, name
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.path)
+def test_every_command_and_parameter_explains_itself(command) -> None:
+    assert command.help
+    assert [p.names for p in command.parameters if not p.help] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.path)
+def test_every_command_answers_a_program_by_the_same_option(command) -> None:
+    (output,) = [p for p in command.parameters if "--output" in p.names]
+    assert "json" in output.values.split(" or ")
+    assert "-o" in output.names
+    assert [p.names for p in command.parameters if "--json" in p.names] == []
+
+
+def test_every_exit_code_is_on_the_page_and_in_the_help() -> None:
+    codes = {errors.EXIT_DONE, errors.EXIT_RETRY, errors.EXIT_PERMANENT, errors.EXIT_RESUME}
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", PAGE, re.M)} == codes
+    assert {int(code) for code in re.findall(r"\b(\d+) ", EXIT_CODES)} == codes
+    assert typer.main.get_command(app).epilog == EXIT_CODES

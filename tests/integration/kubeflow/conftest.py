@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fakes.kubeflow_api import KubeflowApi
+
+
+@pytest.fixture
+def api() -> Iterator[KubeflowApi]:
+    """Every request of the test must be one that the published schema knows."""
+    api = KubeflowApi()
+    yield api
+    api.close()
+    assert api.violations == []

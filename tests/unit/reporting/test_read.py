@@ -1,0 +1,128 @@
+"""From the records of a run to what a report shows, failed and killed attempts included."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mimo_vl.reporting.read import Source, read_run
+from mimo_vl.reporting.run import AttemptState, KnownStage, Run
+from mimo_vl.schema.manifest import ExitRecord, InputRef
+from mimo_vl.storage import store_for_uri
+from mimo_vl.storage.local import LocalStore
+from tests.fakes.run_store import START, RunStore, curation_report
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunStore:
+    return RunStore(LocalStore(tmp_path / "store"))
+
+
+def _read(run: RunStore, *known: KnownStage) -> Run:
+    return read_run(Source(store=run.store, run_id=run.run_id, open_store=store_for_uri, known=known))
+
+
+def test_a_failed_attempt_keeps_its_reason_beside_the_one_that_succeeded(run: RunStore) -> None:
+    run.failed("train", 1, message="disk full")
+    run.succeeded("train", 2)
+    (stage,) = _read(run, KnownStage(name="train", state="Succeeded", attempt=2)).stages
+    first, second = stage.attempts
+    assert (first.state, first.reason, first.message, first.exit_code) == ("Failed", "RuntimeError", "disk full", 1)
+    assert (second.state, second.message) == ("Succeeded", "")
+    assert stage.output is not None
+    assert stage.output.uri.endswith("train/attempt-2")
+    # Two attempts of a minute each.
+    assert stage.seconds == 120.0
+
+
+def test_an_attempt_without_an_exit_record_was_killed_and_ended_with_its_last_metric(run: RunStore) -> None:
+    run.attempt("train", 1, metrics=[(1, {"loss": 2.0})])
+    run.succeeded("train", 2)
+    (stage,) = _read(run, KnownStage(name="train", state="Succeeded", attempt=2)).stages
+    assert (stage.attempts[0].state, stage.attempts[0].reason) == (AttemptState.LOST, "NoExitRecord")
+    assert stage.attempts[0].finished_at == START + timedelta(seconds=30)
+
+
+def test_the_latest_attempt_of_a_running_stage_runs_and_shows_its_progress(run: RunStore) -> None:
+    run.attempt("train", 1)
+    known = KnownStage(name="train", state="Running", attempt=1, progress="3/10 steps")
+    (stage,) = _read(run, known, KnownStage(name="later", depends_on=("train",), state="Pending")).stages[:1]
+    assert (stage.attempts[0].state, stage.attempts[0].message) == ("Running", "3/10 steps")
+    assert stage.attempts[0].finished_at is None
+
+
+def test_an_interrupted_attempt_is_no_failure(run: RunStore) -> None:
+    run.attempt("train", 1, record=ExitRecord(exit_code=75, reason="Interrupted", message="stopped after saving"))
+    run.succeeded("train", 2)
+    (stage,) = _read(run, KnownStage(name="train", state="Succeeded", attempt=2)).stages
+    assert stage.attempts[0].state == AttemptState.INTERRUPTED
+
+
+def test_why_a_pod_died_is_what_the_controller_saw(run: RunStore) -> None:
+    run.attempt("train", 1)
+    known = KnownStage(name="train", state="Failed", attempt=1, reason="OOMKilled", message="out of memory")
+    (stage,) = _read(run, known).stages
+    assert (stage.attempts[0].state, stage.attempts[0].reason) == ("Failed", "OOMKilled")
+
+
+def test_a_reused_stage_shows_the_output_of_the_run_that_made_it(run: RunStore) -> None:
+    earlier = RunStore(run.store, "local/demo/before00")
+    made = earlier.succeeded("curate", metrics=[(1, {"loss": 1.0}), (2, {"loss": 0.5})])
+    known = KnownStage(name="curate", state="Succeeded", reused=True, output_uri=made.uri)
+    found = _read(run, known)
+    assert found.stages[0].state == "Reused"
+    assert found.stages[0].digest == made.digest
+    assert found.stages[0].attempts[0].message == "made by run local/demo/before00"
+    assert found.curves[0].series["loss"].values.tolist() == [1.0, 0.5]
+
+
+def test_without_a_controller_the_store_tells_states_and_dependencies(run: RunStore) -> None:
+    base = run.succeeded("base")
+    run.succeeded("curate", inputs={"base": base})
+    run.failed("projector-warmup")
+    stages = _read(run).stages
+    assert [(s.name, s.state, list(s.known.depends_on)) for s in stages] == [
+        ("base", "Succeeded", []),
+        ("curate", "Succeeded", ["base"]),
+        ("projector-warmup", "Failed", []),
+    ]
+
+
+def test_a_damaged_record_costs_itself_and_not_the_report(run: RunStore, caplog: pytest.LogCaptureFixture) -> None:
+    prefix = run.failed("train", 1)
+    run.store.put_bytes(f"{prefix}/exit.json", b"{half")
+    run.succeeded("evaluate", files={"evaluation.json": b"{half"})
+    found = _read(run)
+    assert [s.name for s in found.stages] == ["evaluate", "train"]
+    assert found.material.evaluation is None
+    assert "left out of the report" in caplog.text
+    assert "the evaluation is missing" in caplog.text
+
+
+def test_lineage_goes_up_to_what_nobody_of_ours_made(run: RunStore) -> None:
+    source = InputRef(uri="file:///nowhere/model", digest="sha256:model")
+    base = run.succeeded("base", inputs={"language-model": source})
+    run.succeeded("curate", inputs={"base": base})
+    artifacts = {a.name: a for a in _read(run).artifacts}
+    assert artifacts["curate"].inputs["base"].digest == artifacts["base"].digest
+    assert (artifacts["language-model"].digest, artifacts["language-model"].stage) == ("sha256:model", "")
+    assert "has no manifest.json" in artifacts["language-model"].note
+
+
+def test_an_input_that_has_other_bytes_than_recorded_is_a_source_with_a_note(run: RunStore) -> None:
+    base = run.succeeded("base")
+    run.succeeded("curate", inputs={"old-base": InputRef(uri=base.uri, digest="sha256:other")})
+    artifacts = {a.name: a for a in _read(run).artifacts}
+    assert "wanted sha256:other" in artifacts["old-base"].note
+
+
+def test_data_cards_count_what_was_dropped_by_reason(run: RunStore) -> None:
+    counts = {"seen": 5, "kept": 3, "dropped": {"too_small": 2}, "tokens": 70, "patches": 8}
+    run.succeeded("curate", files={"report.json": curation_report(**{"train-ocr": counts})})
+    run.succeeded("curate-rl", files={"report.json": b'{"rl-counting": {"kept": 1, "never_solved": 4}}'})
+    first, second = _read(run).data_cards
+    assert (first.dataset, first.seen, first.kept, dict(first.dropped)) == ("train-ocr", 5, 3, {"too_small": 2})
+    assert dict(first.sizes) == {"tokens": 70, "patches": 8}
+    assert (second.seen, second.kept, dict(second.dropped)) == (5, 1, {"never_solved": 4})
