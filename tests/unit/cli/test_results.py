@@ -184,7 +184,7 @@ def test_a_log_whose_file_is_gone_is_read_from_the_store(run_dir: Path) -> None:
     RunStore(LocalStore(run_dir / "store"), f"local/demo/{UID[:8]}").attempt("train", 3, log="kept\n")
     assert _call("logs", "train", "--attempt", "3") == "kept\n"
     assert _call("logs", "train", "--attempt", "3", "-f") == "kept\n"
-    with pytest.raises(InputError, match="attempt 4: no log .*, and none in the store.*mimo status"):
+    with pytest.raises(InputError, match=r"attempt 4: no log .*, and none in the store.*mimo status"):
         _call("logs", "train", "--attempt", "4")
 
 
