@@ -85,7 +85,11 @@ _GROUPS = (
         is_of_the_machine=True,
     ),
     ChartGroup(
-        title="Machine", unit="percent", pattern=r"system/(.+_percentage(?:/.+)?)", is_main=False, is_of_the_machine=True
+        title="Machine",
+        unit="percent",
+        pattern=r"system/(.+_percentage(?:/.+)?)",
+        is_main=False,
+        is_of_the_machine=True,
     ),
 )
 
