@@ -40,7 +40,7 @@ def test_a_dry_run_prints_the_object_as_yaml_or_json() -> None:
 
 def test_overrides_are_checked_and_a_set_is_written_out() -> None:
     spec = yaml.safe_load(_submit("--override", "@demo-ci", "--override", "seed=7", "--dry-run"))["spec"]
-    assert "rl.num_steps=3" in spec["overrides"]
+    assert "rl.num_steps=4" in spec["overrides"]
     assert spec["overrides"][-1] == "seed=7"
     with pytest.raises(ConfigError, match=r"rl\.lrr: unknown key"):
         _submit("--override", "rl.lrr=1", "--dry-run")
