@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 from rich.table import Table
 
-from jobs.cli_names import near_matches
+from jobs.cli_names import complete_stage, near_matches
 from jobs.cli_output import Format, Output, print_json, say, wide_console
 from jobs.cli_target import Context, Kubeconfig, Namespace, Pipeline, Run, RunDir, open_target
 from mimo_vl.errors import DigestMismatchError, InputError, MimoError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mimo_vl.storage import ArtifactStore
 
 app = typer.Typer(help="List, fetch and check the outputs of a run.", no_args_is_help=True)
-StageOption = Annotated[str, typer.Option("--stage", help="Only this stage's output.")]
+StageOption = Annotated[str, typer.Option("--stage", help="Only this stage's output.", autocompletion=complete_stage)]
 
 
 def register(parent: typer.Typer) -> None:
@@ -51,7 +51,7 @@ def list_artifacts(
 
 @app.command("get")
 def get_artifact(
-    stage: Annotated[str, typer.Argument(help="Stage whose output is fetched.")],
+    stage: Annotated[str, typer.Argument(help="Stage whose output is fetched.", autocompletion=complete_stage)],
     run: Run = "",
     run_dir: RunDir = None,
     pipeline: Pipeline = "",

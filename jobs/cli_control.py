@@ -6,13 +6,14 @@ that controls the folder acts on them; on a cluster (--pipeline) it is the MimoP
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from jobs.cli_names import current_stage, stage_status
+from jobs.cli_names import complete_stage, current_stage, stage_status
 from jobs.cli_output import Format, Output, print_json_line, say
 from jobs.cli_target import Context, Kubeconfig, Namespace, Pipeline, Run, RunDir, Target, open_target
 from mimo_vl.errors import ConfigError
@@ -41,14 +42,21 @@ def status(
     from jobs.cli_status import print_status, watch_status
 
     target = open_target(run_dir, pipeline, namespace, context, kubeconfig, run)
-    if watch:
-        watch_status(target, output)
-    else:
+    if not watch:
         print_status(target, output)
+        return
+    # Ctrl-C is how one stops looking; the run goes on.
+    with contextlib.suppress(KeyboardInterrupt):
+        watch_status(target, output)
 
 
 def logs(
-    stage: Annotated[str, typer.Argument(help="Default: the stage that runs, else the one that failed last.")] = "",
+    stage: Annotated[
+        str,
+        typer.Argument(
+            help="Default: the stage that runs, else the one that failed last.", autocompletion=complete_stage
+        ),
+    ] = "",
     run_dir: RunDir = None,
     pipeline: Pipeline = "",
     namespace: Namespace = "",
@@ -66,7 +74,9 @@ def logs(
     target = open_target(run_dir, pipeline, namespace, context, kubeconfig)
     name = stage or current_stage(target.load())
     read = target.follow if follow else target.logs
-    _print_log(read(name, attempt, rank), name, output)
+    # Ctrl-C is how one stops looking; the stage goes on.
+    with contextlib.suppress(KeyboardInterrupt):
+        _print_log(read(name, attempt, rank), name, output)
 
 
 def _print_log(parts: Iterable[tuple[str, str]], stage: str, output: Format) -> None:
@@ -103,7 +113,7 @@ def retry(
 
 
 def approve(
-    stage: Annotated[str, typer.Argument(help="Stage name.")],
+    stage: Annotated[str, typer.Argument(help="Stage name.", autocompletion=complete_stage)],
     run_dir: RunDir = None,
     pipeline: Pipeline = "",
     namespace: Namespace = "",

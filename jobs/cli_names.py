@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mimo_vl.errors import ConfigError, InputError
+from mimo_vl.vocabulary import StageName
 
 if TYPE_CHECKING:
     from operators.mimo_pipeline.api import StageStatus
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
 UNSEEN = "no operator has looked at this pipeline yet; is one running in its namespace?"
 _MAX_NAMES = 5
+
+
+def complete_stage(incomplete: str) -> list[str]:
+    """For the shell: names of the default pipeline."""
+    return [str(name) for name in StageName if name.startswith(incomplete)]
 
 
 def near_matches(wrong: str, names: Iterable[str]) -> str:

@@ -61,8 +61,8 @@ A user needs a Role for it; what it refuses is named in the message:
 | `secrets` | get | the keys; restrict it by name |
 | `services`, `pods/portforward` | get; get, create | a store inside the cluster |
 
-MLflow inside a cluster: `kubectl --namespace NAMESPACE port-forward service/RELEASE-mlflow 5000`, then
-<http://localhost:5000>; the report and `mimo compare` need no MLflow.
+`mlflow` needs the last line for a server inside the cluster. `report` and `compare` need no MLflow: the store has every
+metric.
 
 ## Commands
 """

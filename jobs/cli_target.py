@@ -74,6 +74,10 @@ class Target(Protocol):
         """The run's records and artifacts."""
         ...
 
+    def open_tracking(self, pipeline: PipelineObject, /) -> AbstractContextManager[str]:
+        """Address of the run's page in its tracking server, reachable as long as the block lasts."""
+        ...
+
     def report_path(self, pipeline: PipelineObject, /) -> Path:
         """Where its report goes if nobody says."""
         ...

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from jobs.cli_names import UNSEEN, near_matches, stage_status
 from mimo_vl.errors import InputError
@@ -71,6 +72,19 @@ class ClusterTarget:
 
         with open_cluster_store(self._client, pipeline) as opened:
             yield build_source(pipeline, opened.store, opened.storage, opened.credentials)
+
+    @contextmanager
+    def open_tracking(self, pipeline: PipelineObject, /) -> Iterator[str]:
+        from jobs.cli_mlflow import moved
+        from jobs.cluster_service import reached_address
+        from jobs.run_source import tracking_uri
+
+        page = pipeline.status.mlflow or tracking_uri(pipeline)
+        if not page:
+            raise InputError(f"{self._name}: no MLflow server; its metrics are in the store: mimo report {self._name}")
+        hint = f"its metrics are in the store too: mimo report {self._name} -n {self._client.namespace}"
+        with reached_address(self._client, urlsplit(page).netloc, hint) as address:
+            yield moved(page, address)
 
     def report_path(self, pipeline: PipelineObject, /) -> Path:
         return Path(f"{pipeline.metadata.namespace}-{pipeline.metadata.name}-report.html")

@@ -86,6 +86,26 @@ class LocalTarget:
         storage = storage_config(pipeline)
         yield build_source(pipeline, open_store(storage, default_root=self._folder().store_path), storage)
 
+    @contextmanager
+    def open_tracking(self, pipeline: PipelineObject, /) -> Iterator[str]:
+        from jobs.run_source import tracking_uri
+        from operators.mimo_pipeline.local.tracking_server import TrackingServer, wait_until_it_answers
+
+        given = pipeline.status.mlflow or tracking_uri(pipeline)
+        if given:
+            yield given
+            return
+        folder = self._folder()
+        server = TrackingServer(folder.path)
+        try:
+            address = server.uri()
+            wait_until_it_answers(address)
+            yield address
+        finally:
+            # Stages of a run that goes on send to it.
+            if folder.controller_alive() is None:
+                server.stop()
+
     def report_path(self, _: PipelineObject, /) -> Path:
         return self._folder().path / "report.html"
 

@@ -6,15 +6,15 @@ Its address: AWS_ENDPOINT_URL, or else its own; a Service of the cluster through
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from jobs.cluster_service import needs_forwarding, reached_address
 from jobs.run_source import storage_config
-from jobs.runtime import has_store_credentials, is_in_cluster, store_endpoint_url
+from jobs.runtime import has_store_credentials, store_endpoint_url
 from mimo_vl.config.storage import StorageConfig
 from mimo_vl.errors import ConfigError, InputError
 from mimo_vl.storage import ArtifactStore, Credentials, store_for_uri
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 _OPERATOR = "app.kubernetes.io/name=mimo-pipeline,app.kubernetes.io/component=operator"
 _SETTINGS = "operator.yaml"
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-# <service>.<namespace>.svc[.cluster.local]:<port>
-_SERVICE = re.compile(r"(?P<name>[a-z0-9-]+)\.(?P<namespace>[a-z0-9-]+)\.svc(?:\.[a-z0-9.-]+)?(?::(?P<port>\d+))?")
 _ELSE = (
     "or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_ENDPOINT_URL to a port that you forward, and try again"
 )
@@ -109,8 +107,7 @@ def own_address(storage: StorageConfig) -> StorageConfig:
 
 @contextmanager
 def _reachable(client: PipelineClient, storage: StorageConfig) -> Iterator[StorageConfig]:
-    service = _SERVICE.fullmatch(storage.endpoint)
-    if store_endpoint_url() or service is None or is_in_cluster():
+    if store_endpoint_url() or not needs_forwarding(storage.endpoint):
         yield own_address(storage)
         return
     if storage.secure:
@@ -118,10 +115,5 @@ def _reachable(client: PipelineClient, storage: StorageConfig) -> Iterator[Stora
             f"store {storage.endpoint}: its certificate is not valid for a forwarded port; set AWS_ENDPOINT_URL to an "
             "address that it is valid for, and try again"
         )
-    with ExitStack() as stack:
-        try:
-            forwarded = client.forward(service["name"], service["namespace"], int(service["port"] or 80))
-            port = stack.enter_context(forwarded)
-        except (ConfigError, InputError) as error:
-            raise ConfigError(f"port of store {storage.endpoint}: {error}; {_ELSE}") from error
-        yield replace(storage, endpoint=f"127.0.0.1:{port}")
+    with reached_address(client, storage.endpoint, _ELSE) as address:
+        yield replace(storage, endpoint=address)

@@ -38,14 +38,17 @@ _END_GRACE_S = 120.0
 DEFAULT_KFP_PYTHON = project_root() / ".venv-kfp" / "bin" / "python"
 
 
-def execute(package: Path, parameters: Mapping[str, Any], root: Path) -> None:
-    """Run every step in a process of this environment; raises RuntimeError when one fails."""
+def execute(package: Path, parameters: Mapping[str, Any], outputs: Path) -> None:
+    """Run every step in a process of this environment; raises RuntimeError when one fails.
+
+    Without `run_dir` among the parameters the steps go to the cluster of the kubeconfig.
+    """
     from kfp import components, local
 
-    root.mkdir(parents=True, exist_ok=True)
+    outputs.mkdir(parents=True, exist_ok=True)
     # The image is not used here: the steps run in the environment that has kfp and our sources.
     warnings.filterwarnings("ignore", message=".*non-Python base image")
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(outputs))
     components.load_component_from_file(str(package))(**parameters)
 
 
@@ -90,7 +93,8 @@ def _start_steps(
         "kfp_endpoint": "",
         **parameters,
     }
-    command = [str(kfp_python), "-m", "jobs.kfp_local", "--execute", str(package), json.dumps(values)]
+    outputs = request.run_dir.absolute() / _STEPS_FOLDER
+    command = [str(kfp_python), "-m", "jobs.kfp_local", "--execute", str(package), json.dumps(values), str(outputs)]
     return subprocess.Popen(command, cwd=project_root(), env=local_step_environment(project_root()))
 
 
@@ -116,12 +120,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--override", action="append", default=[])
     parser.add_argument("--through", default="")
     parser.add_argument("--kfp-python", type=Path, default=DEFAULT_KFP_PYTHON)
-    parser.add_argument("--execute", nargs=2, metavar=("PACKAGE", "PARAMETERS"), help="only the steps; needs kfp")
+    only_steps = ("PACKAGE", "PARAMETERS", "FOLDER")
+    parser.add_argument(
+        "--execute", nargs=3, metavar=only_steps, help="only the steps, here or on a cluster; needs kfp"
+    )
     chosen = parser.parse_args(arguments)
     if chosen.execute:
-        package, values = chosen.execute
-        parameters = json.loads(values)
-        execute(Path(package), parameters, Path(parameters["run_dir"]) / _STEPS_FOLDER)
+        package, values, outputs = chosen.execute
+        execute(Path(package), json.loads(values), Path(outputs))
         return 0
     request = RunRequest(
         profile=chosen.profile, run_dir=chosen.run_dir, overrides=tuple(chosen.override), through=chosen.through

@@ -44,6 +44,8 @@ class KfpRequest:
     """Folder of a run on one machine; empty = a cluster."""
     deadline_s: float = 604800.0
     """A step waits no longer for its stage."""
+    kfp_ui: str = ""
+    """Address of Kubeflow Pipelines in a browser, for the link from MLflow to the run; empty = the run's id alone."""
     kfp_endpoint: str = ""
     """API server of Kubeflow Pipelines, asked whether the run is being cancelled; empty = never."""
 
@@ -52,6 +54,11 @@ class KfpRequest:
         if self.run_dir and not self.name:
             return naming.pipeline_name_from(self.run_dir.rstrip("/").rsplit("/", 1)[-1])
         return self.name or f"kfp-{self.run_id[:_RUN_ID_CHARACTERS]}"
+
+    @property
+    def link(self) -> str:
+        """What the tracking server shows of the run."""
+        return f"{self.kfp_ui.rstrip('/')}/#/runs/details/{self.run_id}" if self.kfp_ui else self.run_id
 
     @property
     def metadata(self) -> dict[str, dict[str, str]]:
@@ -85,7 +92,7 @@ def cluster_object(request: KfpRequest) -> dict[str, Any]:
         profile=request.profile,
         name=request.object_name,
         namespace=request.namespace,
-        overrides=request.overrides,
+        overrides=(*request.overrides, f"tracking.kfp_run='{request.link}'"),
         inputs=parse_inputs(request.inputs),
         stages=request.stages,
         through=request.through,

@@ -10,19 +10,24 @@ stage ends. The operator drives; a step only shows, except that
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from jobs.kfp_logs import LogCopy
 from jobs.kfp_outcome import Outcome, describe, has_told_failure, outcome_of, retried, stage_of, why_failed
 from jobs.kfp_request import KfpRequest
 from jobs.kfp_target import KfpTarget
-from mimo_vl.errors import ConfigError, MimoError, RetryableError
+from mimo_vl.errors import ConfigError, MimoError, RetryableError, ServiceUnavailableError
 from mimo_vl.stop_request import StopRequest
 from operators.mimo_pipeline import naming
 from operators.mimo_pipeline.api import StageStatus
 from operators.mimo_pipeline.local.state import PipelineObject
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 # Pods are killed 30 s after SIGTERM; within that time the API must have been asked.
 _ASK_EVERY_S = 10.0
@@ -50,6 +55,7 @@ class Step:
     stop: StopRequest = field(default_factory=StopRequest)
     monotonic_s: Callable[[], float] = time.monotonic
     sleep: Callable[[float], object] = time.sleep
+    _until_s: float = field(default=0.0, init=False)
     _uid: str = field(default="", init=False)
     _told: str = field(default="", init=False)
 
@@ -61,15 +67,15 @@ class Step:
             StepStoppedError: the step ends, the stage does not.
             ConfigError: the pipeline cannot be made, or belongs to somebody else.
         """
-        deadline_s = self.monotonic_s() + self.request.deadline_s
-        pipeline = ensure_pipeline(self.target, self.request)
+        self._until_s = self.monotonic_s() + self.request.deadline_s
+        pipeline = self._patiently(lambda: ensure_pipeline(self.target, self.request))
         self._uid = pipeline.metadata.uid
         self.write(f"{pipeline.run_id}: stage {self.stage}\n")
         if self._may_steer(pipeline) and has_told_failure(pipeline, self.stage):
-            self._retry(deadline_s)
-        return self._follow(deadline_s)
+            self._retry()
+        return self._follow()
 
-    def _follow(self, deadline_s: float) -> StageStatus | None:
+    def _follow(self) -> StageStatus | None:
         log = LogCopy(self.target, self.stage, self.write)
         asked_s = self.monotonic_s()
         while True:
@@ -83,7 +89,7 @@ class Step:
             if self.monotonic_s() - asked_s >= _ASK_EVERY_S:
                 asked_s = self.monotonic_s()
                 self._cancel_if_asked()
-            self._pause(deadline_s)
+            self._pause()
 
     def _conclude(self, pipeline: PipelineObject, outcome: Outcome) -> StageStatus | None:
         if outcome == Outcome.ABSENT:
@@ -97,12 +103,13 @@ class Step:
         raise StageFailedError(why_failed(pipeline, stage))
 
     def _tell_failure(self, stage: StageStatus) -> None:
-        self.target.annotate({naming.kubeflow_failure_annotation(self.stage): str(stage.attempt)})
+        note = {naming.kubeflow_failure_annotation(self.stage): str(stage.attempt)}
+        self._patiently(lambda: self.target.annotate(note))
 
-    def _retry(self, deadline_s: float) -> None:
+    def _retry(self) -> None:
         """Ask for it, once nobody else's request is open, and wait until the controller has taken it up."""
         while True:
-            self.target.edit(lambda found: retried(found, self.stage))
+            self._patiently(lambda: self.target.edit(lambda found: retried(found, self.stage)))
             pipeline = self._load()
             request = pipeline.spec.retry
             if request is None or pipeline.status.handled_retry_nonce == request.nonce:
@@ -110,13 +117,13 @@ class Step:
                 return
             if request.from_stage == self.stage:
                 break
-            self._pause(deadline_s)
+            self._pause()
         self.write(f"asked for {self.stage} to be run anew\n")
         while self._load().status.handled_retry_nonce != request.nonce:
-            self._pause(deadline_s)
+            self._pause()
 
     def _load(self) -> PipelineObject:
-        pipeline = self.target.load()
+        pipeline = self._patiently(self.target.load)
         if pipeline.metadata.uid != self._uid:
             raise ConfigError(f"{pipeline.metadata.name} was deleted and made anew meanwhile; start a new run")
         return pipeline
@@ -133,23 +140,40 @@ class Step:
             self._told = text
             self.write(f"{text}\n")
 
-    def _pause(self, deadline_s: float) -> None:
+    def _pause(self) -> None:
         if self.stop.is_set():
             self._stopped()
-        if self.monotonic_s() >= deadline_s:
+        if self.monotonic_s() >= self._until_s:
             raise StepStoppedError(
                 f"deadline_s: {self.stage} did not end within {self.request.deadline_s:.0f} s; it goes on, "
                 "retry this step to follow it again"
             )
         self.sleep(self.tick_s)
 
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """Until the cluster answers: an outage of its API server ends no step."""
+        while True:
+            try:
+                return call()
+            except ServiceUnavailableError as error:
+                logger.warning("%s", error)
+                self._pause()
+
     def _cancel_if_asked(self) -> None:
         if not self.is_cancelled():
             return
-        pipeline = self._load()
+        try:
+            self._cancel()
+        except ServiceUnavailableError as error:
+            # Asked again a little later; waiting here would use up the time that is left after SIGTERM.
+            logger.warning("not cancelled yet: %s", error)
+
+    def _cancel(self) -> None:
+        pipeline = self.target.load()
         if not self._may_steer(pipeline):
             raise StepStoppedError("the run is cancelled; the pipeline belongs to somebody else and goes on")
-        self._tell_failure(stage_of(pipeline, self.stage))
+        attempt = stage_of(pipeline, self.stage).attempt
+        self.target.annotate({naming.kubeflow_failure_annotation(self.stage): str(attempt)})
         self.target.edit(lambda found: found.spec.model_copy(update={"cancel": True}))
         raise StageFailedError(f"the run was cancelled in Kubeflow Pipelines; {self.stage} is stopped")
 

@@ -62,6 +62,7 @@ def build_components(image: str) -> Components:
         follow: bool,
         run_dir: str,
         deadline_s: float,
+        kfp_ui: str,
         kfp_endpoint: str,
     ) -> dict[str, Any]:
         values = dict(locals())
@@ -117,6 +118,7 @@ def build_pipeline(default_profile: str, graph: list[StageSpec], image: str) -> 
         follow: bool = False,
         run_dir: str = "",
         deadline_s: float = 604800.0,
+        kfp_ui: str = "",
         kfp_endpoint: str = DEFAULT_ENDPOINT,
     ) -> None:
         parameters = dict(locals())

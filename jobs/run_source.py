@@ -25,6 +25,12 @@ def storage_config(pipeline: PipelineObject) -> StorageConfig:
     return TypeAdapter(StorageConfig).validate_python(section or {})
 
 
+def tracking_uri(pipeline: PipelineObject) -> str:
+    """Of the MLflow server that its stages send to; "" = none, or one of this machine."""
+    section = frozen_config(pipeline).get("tracking")
+    return str(section.get("uri", "")) if isinstance(section, dict) else ""
+
+
 def frozen_config(pipeline: PipelineObject) -> dict[str, Any]:
     runtime = pipeline.status.runtime
     return dict(runtime.config) if runtime else {}

@@ -19,6 +19,7 @@ from mimo_vl.observability.memory import tree_pss_bytes
 from mimo_vl.observability.prometheus import LOOPBACK, PrometheusExporter, serve_metrics
 from mimo_vl.schema.environment import StageEnvironment
 from mimo_vl.tracking import Tracker
+from mimo_vl.tracking.gpu_metrics import sample_gpus
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +34,10 @@ class StageMetrics:
     """Without labels and port it only keeps the values, for the manifest."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
+    node_rank: int = 0
 
     def __post_init__(self) -> None:
-        self.exporter = PrometheusExporter(self.labels, sampled=sample_process if self.labels else None)
+        self.exporter = PrometheusExporter(self.labels, sampled=NodeSample(self.node_rank) if self.labels else None)
         self._unknown: set[str] = set()
 
     def record(self, values: Mapping[str, float]) -> None:
@@ -86,7 +88,8 @@ def open_stage_metrics(
 ) -> StageMetrics:
     """Shown by one process of each node, if a port is set."""
     labels = (env.namespace, env.pipeline, str(env.stage), str(env.attempt))
-    shown = StageMetrics(labels=dict(zip(metrics.RUN_LABELS, labels, strict=True)))
+    node_rank = int(environ.get("GROUP_RANK", "0"))
+    shown = StageMetrics(labels=dict(zip(metrics.RUN_LABELS, labels, strict=True)), node_rank=node_rank)
     shown.exporter.set_values({metrics.START_TIME.name: psutil.Process().create_time()})
     ports = stage_ports(config, environ)
     if ports and local_rank == 0:
@@ -112,12 +115,29 @@ def stage_ports(config: ObservabilityConfig, environ: Mapping[str, str]) -> rang
     return range(config.metrics_port + 1, config.metrics_port + 1 + NUM_STAGE_PORTS)
 
 
-def sample_process() -> dict[str, float]:
-    """CPU use is the average since the last call in this process."""
-    memory = psutil.virtual_memory()
-    return {
-        metrics.SYSTEM_CPU_PERCENT.name: psutil.cpu_percent(interval=None),
-        metrics.SYSTEM_MEMORY_PERCENT.name: memory.percent,
-        metrics.SYSTEM_MEMORY_BYTES.name: float(memory.total - memory.available),
-        metrics.PROCESS_PSS_BYTES.name: float(tree_pss_bytes(psutil.Process().pid)),
-    }
+class NodeSample:
+    """CPU use is the average since the last call; psutil's own is taken, by the tracker's samples."""
+
+    def __init__(self, node_rank: int) -> None:
+        self._node = f"node-{node_rank}"
+        self._cpu_s = _cpu_seconds()
+
+    def __call__(self) -> dict[str, float]:
+        memory, (busy_s, total_s) = psutil.virtual_memory(), _cpu_seconds()
+        busy, total = busy_s - self._cpu_s[0], total_s - self._cpu_s[1]
+        self._cpu_s = (busy_s, total_s)
+        values = {
+            metrics.SYSTEM_CPU_PERCENT: 100 * busy / total if total > 0 else 0.0,
+            metrics.SYSTEM_MEMORY_PERCENT: memory.percent,
+            metrics.SYSTEM_MEMORY_BYTES: float(memory.total - memory.available),
+            metrics.PROCESS_PSS_BYTES: float(tree_pss_bytes(psutil.Process().pid)),
+        }
+        return {metric.of(self._node): value for metric, value in values.items()} | sample_gpus(self._node)
+
+
+def _cpu_seconds() -> tuple[float, float]:
+    """(busy, all) of all cores since the machine started."""
+    times = psutil.cpu_times()
+    idle_s = times.idle + getattr(times, "iowait", 0.0)
+    total_s = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+    return total_s - idle_s, total_s

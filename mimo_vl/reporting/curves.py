@@ -6,7 +6,7 @@ A point is replaced when a later attempt measured its step again: the earlier on
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -67,13 +67,6 @@ class AttemptMetrics:
             self.values.setdefault(name, array("d")).append(float(text))
             if not _is_of_the_machine(name):
                 self.first_step = min(self.first_step, entry.step)
-
-
-def read_attempt_metrics(entries: Iterable[JournalEntry]) -> AttemptMetrics:
-    metrics = AttemptMetrics()
-    for entry in entries:
-        metrics.add(entry)
-    return metrics
 
 
 def stage_curves(stage: str, attempts: Sequence[AttemptMetrics]) -> StageCurves | None:

@@ -16,7 +16,7 @@ from typing import Any
 from mimo_vl.errors import InputError, MimoError
 from mimo_vl.evaluation.collect import RunMaterial, StageOutput, collect, open_store_output
 from mimo_vl.reporting.attempts import attempts_of_run, read_attempt
-from mimo_vl.reporting.curves import AttemptMetrics, StageCurves, read_attempt_metrics, stage_curves
+from mimo_vl.reporting.curves import AttemptMetrics, StageCurves, stage_curves
 from mimo_vl.reporting.data_cards import REPORT_FILE, DataCard, data_cards
 from mimo_vl.reporting.lineage import ancestry
 from mimo_vl.reporting.run import Attempt, AttemptState, Environment, KnownStage, Run, Stage
@@ -153,8 +153,14 @@ def _metrics(store: ArtifactStore, prefix: str) -> AttemptMetrics:
     """Of all nodes of the attempt: the first one's journal, and one folder in it for each other node."""
     journal = join(prefix, JOURNAL_DIR)
     chunks = [info.key for info in store.list(f"{journal}/") if info.key.endswith(".jsonl")]
-    folders = sorted({key.rpartition("/")[0] for key in chunks})
-    return read_attempt_metrics(entry for folder in folders for entry in read_journal(store, folder))
+    metrics = AttemptMetrics()
+    for folder in sorted({key.rpartition("/")[0] for key in chunks}):
+        try:
+            for entry in read_journal(store, folder):
+                metrics.add(entry)
+        except (InputError, ValueError) as error:
+            logger.warning("metrics after this are missing in the report: %s: %s", store.uri(folder), error)
+    return metrics
 
 
 def _ended_by_its_metrics(attempt: Attempt, metrics: AttemptMetrics) -> Attempt:

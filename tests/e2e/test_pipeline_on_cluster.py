@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,8 @@ from tests.e2e import faults
 from tests.e2e.kube import Cluster, eventually
 from tests.e2e.pod_watch import PodWatch
 from tests.e2e.port_forward import open_release_store
-from tests.e2e.release import ROOT, delete_namespace, explain, install, make_namespace
+from tests.e2e.release import RELEASE, ROOT, delete_namespace, explain, install, make_namespace
+from tests.e2e.shown_metrics import metrics_of_running_stage, read_metrics, value_of
 from tests.e2e.tracking_server import open_tracking
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
@@ -138,8 +140,21 @@ def _drive(run: Run) -> None:
     _wait_for_saved_step(run, "morl", 1)
     head = "mimo.dev/stage=morl,mimo.dev/component=ray-head"
     run.notes["lost_head"] = faults.lose_pod(run.cluster, NAMESPACE, head)
-    for stage in ("morl", "evaluate", "finalize"):
+    run.wait("morl succeeds", "morl", ended=True)
+    run.wait("evaluation has started", "evaluate")
+    run.notes["live_metrics"] = _metrics_while_it_runs(run, "evaluate")
+    for stage in ("evaluate", "finalize"):
         run.wait(f"{stage} succeeds", stage, ended=True)
+
+
+def _metrics_while_it_runs(run: Run, stage: str) -> str:
+    """The first that its pod shows; "" if it ended before."""
+    while run.stage(stage)["state"] == "Running":
+        text = metrics_of_running_stage(run.cluster, NAMESPACE, stage)
+        if text:
+            return text
+        time.sleep(1.0)
+    return ""
 
 
 def _wait_for_saved_step(run: Run, stage: str, step: int) -> None:
@@ -264,6 +279,29 @@ def test_the_pipeline_is_one_tracked_run_with_a_child_per_attempt_that_reported(
     assert {r.parent_id for r in children} == {parent.run_id}
     last = {r.tags["mimo.stage"]: r for r in children if r.tags["mimo.attempt"] == stages[r.tags["mimo.stage"]]}
     assert {name: r.status for name, r in last.items()} == dict.fromkeys(stages, "FINISHED")
+
+
+def test_a_running_stage_shows_its_metrics_where_its_pod_says(watched: Run) -> None:
+    labels = {"mimo_namespace": NAMESPACE, "mimo_pipeline": PIPELINE, "stage": "evaluate", "attempt": "1"}
+    started_s = value_of(watched.notes["live_metrics"], "mimo_stage_start_time_seconds", labels)
+    assert started_s is not None
+    assert started_s > 1.7e9
+
+
+def test_the_operator_shows_what_ended_stages_left(run: Run) -> None:
+    text = read_metrics(run.cluster, NAMESPACE, f"svc/{RELEASE}-operator", 8081)
+    pipeline = {"mimo_namespace": NAMESPACE, "mimo_pipeline": PIPELINE}
+    manifests = _manifests(run)
+    for stage in ("projector-warmup", "multimodal-pretraining"):
+        attempt = str(manifests[stage].attempt)
+        labels = {**pipeline, "stage": stage, "attempt": attempt, "part": ""}
+        assert value_of(text, "mimo_train_loss", labels) == manifests[stage].metrics["train/loss"]
+    assert value_of(text, "mimo_pipeline_stage_attempt", {**pipeline, "stage": "morl"}) == 2
+    assert value_of(text, "mimo_pipeline_stage_state", {**pipeline, "stage": "morl", "state": "Succeeded"}) == 1
+    score = {**pipeline, "stage": "evaluate", "part": "rl/counting"}
+    assert (
+        value_of(text, "mimo_evaluation_score", score) == manifests["evaluate"].metrics["evaluation/score/rl/counting"]
+    )
 
 
 def test_logs_of_the_nodes_are_in_the_store(run: Run) -> None:

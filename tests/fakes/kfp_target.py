@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from jobs.kfp_request import KfpRequest
 from jobs.kfp_step import Step
-from mimo_vl.errors import ConfigError, InputError
+from mimo_vl.errors import ConfigError, InputError, ServiceUnavailableError
 from operators.mimo_pipeline import naming
 from operators.mimo_pipeline.api import MimoPipelineSpec, MimoPipelineStatus, StageStatus
 from operators.mimo_pipeline.local.state import Metadata, PipelineObject
@@ -25,11 +25,16 @@ class FakeKfpTarget:
         self.asked_ranks: list[int | None] = []
         self.num_created = 0
         self.written_notes: list[str] = []
+        self.is_away = False
+        self.before_edit: Callable[[], None] | None = None
+        """Called once."""
 
     def find(self) -> PipelineObject | None:
+        self._answer()
         return self.pipeline
 
     def load(self) -> PipelineObject:
+        self._answer()
         if self.pipeline is None:
             raise InputError("no such pipeline")
         return self.pipeline
@@ -47,6 +52,9 @@ class FakeKfpTarget:
         self._change(metadata=metadata.model_copy(update={"annotations": merged}))
 
     def edit(self, change: Callable[[PipelineObject], MimoPipelineSpec]) -> str:
+        if self.before_edit is not None:
+            call, self.before_edit = self.before_edit, None
+            call()
         self._change(spec=change(self.load()))
         return "the fake acts on it"
 
@@ -68,6 +76,10 @@ class FakeKfpTarget:
         request = self.load().spec.retry
         assert request is not None, "nobody asked for a retry"
         self.show(*stages, handled_retry_nonce=request.nonce)
+
+    def _answer(self) -> None:
+        if self.is_away:
+            raise ServiceUnavailableError("cluster: 503; try again")
 
     def _change(self, **changes: object) -> None:
         self.pipeline = self.load().model_copy(update=changes)

@@ -8,10 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 
+from mimo_vl.errors import ServiceUnavailableError
 from operators.mimo_pipeline.api import ApiModel
 from operators.mimo_pipeline.local.children import is_same_process, start_time_s
 from operators.mimo_pipeline.local.settings import server_environment
@@ -21,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 _HOST = "127.0.0.1"
 _STOP_S = 10.0
+# A server that starts on a busy machine loads for a long time.
+_ANSWER_S, _POLL_S = 120.0, 0.2
 
 
 class _ServerRecord(ApiModel):
@@ -105,6 +110,22 @@ class TrackingServer:
         write_atomically(self._record_path, record.model_dump_json())
         logger.info("started tracking server pid=%d port=%d", record.pid, chosen)
         return record
+
+
+def wait_until_it_answers(uri: str, *, timeout_s: float = _ANSWER_S) -> None:
+    """For a person who is about to look. Raises ServiceUnavailableError."""
+    address = urlsplit(uri)
+    end_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            socket.create_connection((address.hostname or _HOST, address.port or 80), timeout=1.0).close()
+            return
+        except OSError:
+            if time.monotonic() > end_s:
+                raise ServiceUnavailableError(
+                    f"MLflow at {uri} does not answer within {timeout_s:.0f} s; see logs/mlflow.log in the run folder"
+                ) from None
+        time.sleep(_POLL_S)
 
 
 def _end(processes: list[psutil.Process]) -> None:

@@ -41,7 +41,8 @@ def _spec(run_dir):
 def test_help_lists_every_command() -> None:
     text = _call("--help")
     steering = ["status", "logs", "retry", "approve", "suspend", "resume", "cancel"]
-    names = ["run", "submit", *steering, "check", "plan", "report", "evaluate", "chat"]
+    looking = ["runs", "report", "compare", "lineage", "artifacts", "dashboards", "mlflow"]
+    names = ["run", "submit", *steering, *looking, "check", "plan", "evaluate", "chat"]
     assert [n for n in names if n not in text] == []
 
 

@@ -125,6 +125,6 @@ def test_the_keys_are_in_no_message(client, opened, monkeypatch) -> None:
         raise ConfigError("the cluster refuses to forward a port")
 
     monkeypatch.setattr(client, "forward", forward)
-    with pytest.raises(ConfigError, match=r"port of store mimo-minio\.mlops\.svc:9000: the cluster refuses") as refused:
+    with pytest.raises(ConfigError, match=r"port of mimo-minio\.mlops\.svc:9000: the cluster refuses") as refused:
         _open(client)
     assert "very-secret" not in str(refused.value)

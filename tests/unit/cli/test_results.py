@@ -81,6 +81,15 @@ def test_a_wrong_name_lists_the_near_ones(run_dir: Path) -> None:
         _call("logs", "trian")
 
 
+@pytest.mark.parametrize(
+    ("words", "wanted"), [("mimo stat", "status"), ("mimo status de", "demo"), ("mimo logs mor", "morl")]
+)
+def test_the_shell_completes_commands_runs_and_stages(run_dir: Path, words: str, wanted: str) -> None:
+    asked = {"_MIMO_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    result = CliRunner().invoke(app, [], env=asked, prog_name="mimo")
+    assert wanted in result.output.split()
+
+
 def test_a_run_that_is_named_twice_is_an_error(run_dir: Path) -> None:
     with pytest.raises(ConfigError, match="name the run once"):
         _call("status", "demo", "--run-dir", str(run_dir))
@@ -184,7 +193,7 @@ def test_a_log_whose_file_is_gone_is_read_from_the_store(run_dir: Path) -> None:
     RunStore(LocalStore(run_dir / "store"), f"local/demo/{UID[:8]}").attempt("train", 3, log="kept\n")
     assert _call("logs", "train", "--attempt", "3") == "kept\n"
     assert _call("logs", "train", "--attempt", "3", "-f") == "kept\n"
-    with pytest.raises(InputError, match="attempt 4: no log .*, and none in the store.*mimo status"):
+    with pytest.raises(InputError, match=r"attempt 4: no log .*, and none in the store.*mimo status"):
         _call("logs", "train", "--attempt", "4")
 
 

@@ -34,11 +34,11 @@ class StoredTarget(FakeKfpTarget):
     def __init__(self, root: Path) -> None:
         super().__init__(mine())
         self.store = LocalStore(root)
-        self.is_away = False
+        self.is_store_away = False
 
     @contextmanager
     def open_source(self, pipeline) -> Iterator:
-        if self.is_away:
+        if self.is_store_away:
             raise StorageError("the store is away")
         yield build_source(pipeline, self.store, StorageConfig())
 
@@ -81,7 +81,7 @@ def test_a_step_hands_out_metrics_and_the_place_of_the_output(target, tmp_path) 
 
 def test_without_the_store_the_metrics_are_those_that_the_stage_told_last(target) -> None:
     done = target.publish(loss=0.5)
-    target.is_away = True
+    target.is_store_away = True
     assert stage_metrics(target, target.load(), done) == {"loss": 9.0}
     assert stage_metrics(target, target.load(), done.model_copy(update={"progress": None})) == {}
 

@@ -36,9 +36,15 @@ def test_the_object_is_that_of_mimo_submit_with_owner_and_label() -> None:
         "annotations": {"mimo.dev/kfp-run": RUN},
     }
     spec = MimoPipelineSpec.model_validate(body["spec"])
-    assert (spec.profile, spec.overrides) == ("tiny", ("seed=7",))
+    # The tracking server names the run; where it is does not enter any stage key.
+    assert (spec.profile, spec.overrides) == ("tiny", ("seed=7", f"tracking.kfp_run='{RUN}'"))
     assert [s.name for s in spec.stages] == ["base", "curate"]
     assert spec.retry is None
+
+
+def test_the_address_of_the_run_is_what_a_browser_opens() -> None:
+    overrides = cluster_object(_request(kfp_ui="https://kubeflow.example.com/pipeline/"))["spec"]["overrides"]
+    assert overrides == [f"tracking.kfp_run='https://kubeflow.example.com/pipeline/#/runs/details/{RUN}'"]
 
 
 def test_a_first_stage_to_run_anew_is_a_retry_request_of_this_run() -> None:

@@ -209,6 +209,43 @@ def test_the_deadline_ends_the_step_and_not_the_stage(target) -> None:
     assert target.load().spec == chain()
 
 
+def test_an_outage_of_the_api_server_ends_no_step(target) -> None:
+    target.show(succeeded("a"), running("b"))
+    world = World(target)
+    target.is_away = True
+
+    def away(is_away: bool) -> None:
+        target.is_away = is_away
+
+    status = world.play(
+        lambda: away(False),
+        lambda: away(True),
+        lambda: away(False),
+        lambda: target.show(succeeded("a"), succeeded("b")),
+    )
+    assert status is not None
+    assert world.now_s == 20.0
+
+
+def test_an_outage_while_the_run_is_cancelled_delays_the_cancellation(target) -> None:
+    target.show(succeeded("a"), running("b"))
+    world = World(target)
+    world.is_cancelled = True
+    world.step.stop.set()
+
+    def fall() -> None:
+        target.is_away = True
+
+    def rise() -> None:
+        target.is_away = False
+
+    target.before_edit = fall
+    with pytest.raises(StageFailedError, match="cancelled"):
+        world.play(lambda: None, rise)
+    assert target.load().spec.cancel
+    assert world.now_s == 2.0
+
+
 def test_a_stage_that_the_pipeline_does_not_have_is_done_at_once(target) -> None:
     world = World(target)
     world.step.stage = "morl"

@@ -56,6 +56,16 @@ def test_the_manifest_gets_what_was_made_not_how_the_process_did() -> None:
     assert 'mimo_stage_step{attempt="1",mimo_namespace="local"' in shown.exporter.text()
 
 
+def test_each_node_shows_its_own_cpu_and_memory() -> None:
+    shown = StageMetrics(labels=_LABELS, node_rank=3)
+    text = shown.exporter.text()
+    for name in ("cpu_utilization_percentage", "system_memory_usage_percentage"):
+        [line] = [x for x in text.splitlines() if x.startswith(f"mimo_system_{name}{{")]
+        assert 'part="node-3"' in line
+        assert 0.0 <= float(line.split()[-1]) <= 100.0
+    assert "mimo_system_process_pss_bytes{" in text
+
+
 def test_a_pod_has_its_port_for_itself_and_one_machine_a_few() -> None:
     assert list(stage_ports(ObservabilityConfig(), {})) == []
     assert list(stage_ports(ObservabilityConfig(metrics_port=9400), {})) == list(range(9401, 9410))

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 from mimo_vl.reporting.chart_groups import charts
-from mimo_vl.reporting.curves import Series, StageCurves, downsample, read_attempt_metrics, stage_curves
+from mimo_vl.reporting.curves import AttemptMetrics, Series, StageCurves, downsample, stage_curves
 from mimo_vl.reporting.svg import curve_chart, nice_ticks, short_number
 from mimo_vl.tracking.journal import metrics_entry
 
 
 def _attempt(*points: tuple[int, float], name: str = "loss"):
-    return read_attempt_metrics(metrics_entry({name: value}, step, 0) for step, value in points)
+    metrics = AttemptMetrics()
+    for step, value in points:
+        metrics.add(metrics_entry({name: value}, step, 0))
+    return metrics
 
 
 def _series(values, steps=None) -> Series:

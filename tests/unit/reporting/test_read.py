@@ -12,6 +12,7 @@ from mimo_vl.reporting.run import AttemptState, KnownStage, Run
 from mimo_vl.schema.manifest import ExitRecord, InputRef
 from mimo_vl.storage import store_for_uri
 from mimo_vl.storage.local import LocalStore
+from mimo_vl.tracking.journal import metrics_entry
 from tests.fakes.run_store import START, RunStore, curation_report
 
 
@@ -99,6 +100,23 @@ def test_a_damaged_record_costs_itself_and_not_the_report(run: RunStore, caplog:
     assert found.material.evaluation is None
     assert "left out of the report" in caplog.text
     assert "the evaluation is missing" in caplog.text
+
+
+def test_a_damaged_journal_costs_what_comes_after_the_damage(run: RunStore, caplog: pytest.LogCaptureFixture) -> None:
+    prefix = run.attempt("train", 1, metrics=[(1, {"loss": 3.0}), (2, {"loss": 2.0}), (3, {"loss": 1.0})])
+    key = f"{prefix}/journal/chunk-00000.jsonl"
+    lines = run.store.get_bytes(key)[0].splitlines()
+    run.store.put_bytes(key, b"\n".join([*lines[:3], b'{"kind": "of a later version"}', lines[3]]))
+    assert _read(run).curves[0].series["loss"].values.tolist() == [3.0, 2.0]
+    assert "metrics after this are missing" in caplog.text
+
+
+def test_other_nodes_of_an_attempt_are_shown_too(run: RunStore) -> None:
+    prefix = run.attempt("train", 1, metrics=[(0, {"system/process_pss/node-0": 5.0}), (1, {"loss": 1.0})])
+    for step in (0, 1):
+        entry = metrics_entry({"system/process_pss/node-1": 7.0}, step, 0)
+        run.store.put_bytes(f"{prefix}/journal/node-1/chunk-0000{step}.jsonl", entry.to_json() + b"\n")
+    assert _read(run).curves[0].series["system/process_pss/node-1"].values.tolist() == [7.0, 7.0]
 
 
 def test_lineage_goes_up_to_what_nobody_of_ours_made(run: RunStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from operators.mimo_pipeline.kubernetes.api_client import (
     KubernetesPipelineClient,
     connect,
     explain,
+    pod_behind,
 )
 
 _CAUSES = [
@@ -148,3 +150,49 @@ def test_a_missing_kubeconfig_and_an_unknown_context_are_named(tmp_path) -> None
         connect(kubeconfig=tmp_path / "nothing", context="", namespace="")
     with pytest.raises(ConfigError, match="--context: 'three' is not in the kubeconfig; it has one, two"):
         connect(kubeconfig=_kubeconfig(tmp_path), context="three", namespace="")
+
+
+def _pod(name: str, phase: str = "Running", **ports: int) -> dict:
+    listed = [{"name": port, "containerPort": number} for port, number in ports.items()]
+    return {"metadata": {"name": name}, "status": {"phase": phase}, "spec": {"containers": [{"ports": listed}]}}
+
+
+def test_a_service_leads_to_a_running_pod_and_the_port_of_its_container() -> None:
+    named, numbered = {"port": 9000, "targetPort": "s3"}, {"port": 80, "targetPort": 8080}
+    pods = [_pod("old", "Succeeded", s3=1), _pod("new", s3=9100)]
+    assert pod_behind("minio", [named, numbered], pods, 9000) == ("new", 9100)
+    assert pod_behind("minio", [named, numbered], pods, 80) == ("new", 8080)
+    # Without a target port it is the same.
+    assert pod_behind("minio", [{"port": 5000}], pods, 5000) == ("new", 5000)
+
+
+def test_a_service_without_pods_or_port_says_which() -> None:
+    with pytest.raises(InputError, match="no running pod with port s3 behind it"):
+        pod_behind("minio", [{"port": 9000, "targetPort": "s3"}], [_pod("old", "Pending", s3=1)], 9000)
+    with pytest.raises(InputError, match=r"no port 9001; it has \[9000\]"):
+        pod_behind("minio", [{"port": 9000}], [], 9001)
+
+
+def test_a_secret_is_decoded() -> None:
+    body = json.dumps({"data": {"AWS_ACCESS_KEY_ID": base64.b64encode(b"stages").decode()}}).encode()
+    called: list[str] = []
+
+    def call_api(path, method, **_):
+        called.append(f"{method} {path}")
+        return SimpleNamespace(data=body)
+
+    found = KubernetesPipelineClient(SimpleNamespace(call_api=call_api), "train").secret("mimo-store")
+    assert found == {"AWS_ACCESS_KEY_ID": "stages"}
+    assert called == ["GET /api/v1/namespaces/train/secrets/mimo-store"]
+
+
+def test_a_followed_log_is_text_although_bytes_of_a_letter_come_apart() -> None:
+    asked: list[list[tuple[str, str]]] = []
+
+    def call_api(path, method, *, query_params, **_):
+        asked.append(query_params)
+        return SimpleNamespace(stream=lambda **_: iter([b"loss \xe2\x86", b"\x93 0.5\n"]))
+
+    client = KubernetesPipelineClient(SimpleNamespace(call_api=call_api), "train")
+    assert "".join(client.follow_pod_log("p")) == "loss ↓ 0.5\n"
+    assert asked == [[("follow", "true")]]
