@@ -12,7 +12,7 @@ pytest_randomly.entrypoint_reseeds = []
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if any(item.get_closest_marker(name) for name in ("integration", "e2e", "e2e_full")):
+    if any(item.get_closest_marker(name) for name in ("integration", "tour", "e2e", "e2e_full")):
         socket_allow_hosts(["127.0.0.1", "localhost", "::1"], allow_unix_socket=True)
     else:
         disable_socket(allow_unix_socket=True)
