@@ -98,8 +98,7 @@ def _conclude(console: Console, runner: LocalRunner, status: MimoPipelineStatus,
     show_end(console, folder, status, summary)
     console.print(f"total {duration(total_s)}, at most {peak / 2**30:.2f} GiB (PSS of all processes)", highlight=False)
     if runner.config.tracking.kind == "mlflow" and not runner.config.tracking.uri:
-        command = runner.tracking.look_command
-        console.print(f"MLflow: {command}, then http://127.0.0.1:5000", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"MLflow: mimo mlflow {folder.path}", markup=False, highlight=False, soft_wrap=True)
     return EXIT_DONE if status.phase == Phase.SUCCEEDED else EXIT_RETRY
 
 

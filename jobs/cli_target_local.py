@@ -91,9 +91,9 @@ class LocalTarget:
         from jobs.run_source import tracking_uri
         from operators.mimo_pipeline.local.tracking_server import TrackingServer, wait_until_it_answers
 
-        given = pipeline.status.mlflow or tracking_uri(pipeline)
+        given = tracking_uri(pipeline)
         if given:
-            yield given
+            yield pipeline.status.mlflow or given
             return
         folder = self._folder()
         server = TrackingServer(folder.path)

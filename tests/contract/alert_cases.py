@@ -62,9 +62,12 @@ CASES = {
         labels=_RUN,
     ),
     "MimoStageStalled": Case(
-        # The clock of the test begins at 0: at 90 min the last step was 90 min or 10 min ago.
-        fires={_gauge("mimo_stage_last_step_time_seconds", ',attempt="1"'): "0x90"},
-        silent={_gauge("mimo_stage_last_step_time_seconds", ',attempt="1"'): "4800x90"},
+        # The clock of the test begins at 0: at 90 min it began 90 min ago; the last step was 10 min ago, or never.
+        fires={_gauge("mimo_stage_start_time_seconds", ',attempt="1"'): "0x90"},
+        silent={
+            _gauge("mimo_stage_start_time_seconds", ',attempt="1"'): "0x90",
+            _gauge("mimo_stage_last_step_time_seconds", ',attempt="1"'): "4800x90",
+        },
         labels={**_RUN, "attempt": "1"},
     ),
     "MimoStageShowsNoMetrics": Case(

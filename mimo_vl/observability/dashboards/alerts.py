@@ -96,7 +96,9 @@ def _of_pipelines() -> tuple[Alert, ...]:
         ),
         Alert(
             name="MimoStageStalled",
-            expr=f"time() - max by ({_BY_STAGE}, attempt) ({names.LAST_STEP_TIME.prometheus_name}) > 1800",
+            # Before its first step: since it began.
+            expr=f"time() - max by ({_BY_STAGE}, attempt) "
+            f"({names.LAST_STEP_TIME.prometheus_name} or {names.START_TIME.prometheus_name}) > 1800",
             lasts="5m",
             summary=f"{_STAGE} has told of no step for half an hour.",
         ),

@@ -6,6 +6,7 @@ from mimo_vl.observability import metrics as names
 from mimo_vl.observability.dashboards.panel import CHOSEN, Dashboard, Panel, PanelKind, Row, Unit, newest, one, warn_at
 
 _HOUR_S = 3600
+_ATTEMPT = "mimo_pipeline, stage, attempt"
 
 _STATE = Row(
     title="Where is it?",
@@ -129,6 +130,16 @@ _PROCESSES = Row(
             title="CPU of the machine",
             queries=one(newest(names.SYSTEM_CPU_PERCENT, "mimo_pipeline", "stage", "attempt"), "{{stage}}-{{attempt}}"),
             description="All cores = 100 %, the busiest node.",
+            unit=Unit.PERCENT,
+        ),
+        Panel(
+            title="Mean use of the GPUs",
+            queries=one(
+                f"avg by ({_ATTEMPT}) ({names.SYSTEM_GPU_PERCENT.prometheus_name}{CHOSEN}) or "
+                f"0 * max by ({_ATTEMPT}) ({names.SYSTEM_CPU_PERCENT.prometheus_name}{CHOSEN})",
+                "{{stage}}-{{attempt}}",
+            ),
+            description="Of all nodes of the attempt; 0 where there is none. More detail: NVIDIA's DCGM exporter.",
             unit=Unit.PERCENT,
         ),
         Panel(

@@ -52,11 +52,6 @@ class TrackingServer:
         return (self._run_dir.absolute() / "mlartifacts").as_uri()
 
     @property
-    def look_command(self) -> str:
-        """By which a person looks at the runs when this server has stopped."""
-        return f"mlflow server --backend-store-uri {self.backend_uri} --artifacts-destination {self.artifacts_uri}"
-
-    @property
     def pid(self) -> int | None:
         return self._record.pid if self._record else None
 
