@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from jobs.cli_output import Format, Output, print_json, wide_console
-from jobs.cli_source import stored_runs
+from jobs.cli_source import given_store, stored_runs
 from jobs.cli_target import RUNS_DIR, Context, Kubeconfig, Namespace
 from jobs.cli_target_local import run_folders
 from mimo_vl.errors import ConfigError, MimoError
@@ -106,9 +106,7 @@ def _row(pipeline: PipelineObject, where: str) -> RunRow:
 
 
 def _of_store(uri: str) -> list[RunRow]:
-    from mimo_vl.storage import store_for_uri
-
-    opened = store_for_uri(uri)
+    opened = given_store(uri)
     return [_stored(run, stages, opened.uri(f"runs/{run}")) for run, stages in stored_runs(opened).items()]
 
 

@@ -22,7 +22,7 @@ StoreUri = Annotated[
     str,
     typer.Option(
         "--store",
-        help="file:///folder or s3://bucket/prefix; RUN is then a run of `mimo runs --store`, as it is there.",
+        help="file:///folder or s3://bucket/prefix; RUN is then one that `mimo runs --store` lists.",
     ),
 ]
 
@@ -59,14 +59,22 @@ def opened_run(
 
 def _stored(run: str, uri: str) -> OpenedRun:
     from mimo_vl.reporting.read import Source
-    from mimo_vl.storage import store_for_uri
 
-    opened = store_for_uri(uri)
+    opened = given_store(uri)
     runs = stored_runs(opened)
     if run not in runs:
         raise InputError(f"RUN: {run or 'missing'}, not a run in {uri}.{near_matches(run, runs)}")
-    source = Source(store=opened, run_id=run, open_store=store_for_uri, title=f"MiMo-VL, run {run.split('/')[1]}")
+    source = Source(store=opened, run_id=run, open_store=given_store, title=f"MiMo-VL, run {run.split('/')[1]}")
     return OpenedRun(source=source, report_path=Path(f"{run.replace('/', '-')}-report.html"))
+
+
+def given_store(uri: str) -> ArtifactStore:
+    """Keys and address of an S3 server are those of AWS_*."""
+    from jobs.cluster_store import own_address
+    from mimo_vl.config.storage import StorageConfig
+    from mimo_vl.storage import store_for_uri
+
+    return store_for_uri(uri, own_address(StorageConfig(kind="s3")) if uri.startswith("s3://") else None)
 
 
 def stored_runs(store: ArtifactStore) -> dict[str, dict[str, set[str]]]:
