@@ -13,7 +13,8 @@ from rich.table import Table
 
 from jobs.cli_names import complete_stage, near_matches
 from jobs.cli_output import Format, Output, print_json, say, wide_console
-from jobs.cli_target import Context, Kubeconfig, Namespace, Pipeline, Run, RunDir, open_target
+from jobs.cli_source import StoreUri, opened_run
+from jobs.cli_target import Context, Kubeconfig, Namespace, Pipeline, Run, RunDir
 from mimo_vl.errors import DigestMismatchError, InputError, MimoError
 
 if TYPE_CHECKING:
@@ -38,11 +39,12 @@ def list_artifacts(
     namespace: Namespace = "",
     context: Context = "",
     kubeconfig: Kubeconfig = None,
+    store: StoreUri = "",
     stage: StageOption = "",
     output: Output = Format.TABLE,
 ) -> None:
     """List the outputs of a run; with --stage the files of one."""
-    with _stages(run_dir, pipeline, namespace, context, kubeconfig, run, stage) as (_, stages):
+    with _stages((run, run_dir, pipeline, namespace, context, kubeconfig, store), stage) as (_, stages):
         if output == Format.JSON:
             print_json([_facts(found) for found in stages])
             return
@@ -58,6 +60,7 @@ def get_artifact(
     namespace: Namespace = "",
     context: Context = "",
     kubeconfig: Kubeconfig = None,
+    store: StoreUri = "",
     path: Annotated[str, typer.Option("--path", help="Only this file, or the files below this folder.")] = "",
     to: Annotated[
         Optional[Path],  # noqa: UP045
@@ -67,7 +70,7 @@ def get_artifact(
 ) -> None:
     """Fetch an output, or a part of it, and check every file against the manifest."""
     folder = to or Path(stage)
-    with _stages(run_dir, pipeline, namespace, context, kubeconfig, run, stage) as (source, stages):
+    with _stages((run, run_dir, pipeline, namespace, context, kubeconfig, store), stage) as (source, stages):
         entries = _chosen(stages[0], path)
         _fetch(source, stages[0], entries, folder)
         text = f"{len(entries)} files of {stage}, {stages[0].digest}, in {folder}"
@@ -82,11 +85,12 @@ def verify_artifacts(
     namespace: Namespace = "",
     context: Context = "",
     kubeconfig: Kubeconfig = None,
+    store: StoreUri = "",
     stage: StageOption = "",
     output: Output = Format.TABLE,
 ) -> None:
     """Read every file of the outputs again and compare it with its manifest; exit code 2 if one differs."""
-    with _stages(run_dir, pipeline, namespace, context, kubeconfig, run, stage) as (source, stages):
+    with _stages((run, run_dir, pipeline, namespace, context, kubeconfig, store), stage) as (source, stages):
         problems = {found.name: _problem(source, found) for found in stages}
     if output == Format.JSON:
         print_json([{**_facts(found, with_files=False), "problem": problems[found.name]} for found in stages])
@@ -100,13 +104,13 @@ def verify_artifacts(
 
 @contextmanager
 def _stages(
-    run_dir: Path | None, pipeline: str, namespace: str, context: str, kubeconfig: Path | None, run: str, stage: str
+    place: tuple[str, Path | None, str, str, str, Path | None, str], stage: str
 ) -> Iterator[tuple[Source, list[Stage]]]:
-    """Those that have an output; one if it is named."""
+    """Those that have an output; one if it is named. `place`: what opened_run takes."""
     from mimo_vl.reporting.read import read_run
 
-    target = open_target(run_dir, pipeline, namespace, context, kubeconfig, run)
-    with target.open_source(target.load()) as source:
+    with opened_run(*place) as opened:
+        source = opened.source
         found = read_run(source, with_metrics=False)
         stages = [s for s in found.stages if s.output is not None and stage in ("", s.name)]
         if stage and not stages:

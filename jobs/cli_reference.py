@@ -31,6 +31,9 @@ mimo status demo-ci -n train          # a cluster
 mimo compare runs/demo demo-ci -n train
 ```
 
+A pipeline that was deleted leaves its run in the store: `mimo runs --store URI` lists such runs, and `report`,
+`lineage` and `artifacts` take one of them with `--store URI`. Keys and address of an S3 server are those of `AWS_*`.
+
 ## Output
 `--output table` (the default) is for people. `--output json` prints the same facts as JSON on standard output, for
 programs; `status --watch` and `logs` print one object per line.

@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from jobs.cli_output import Format, Output, print_json
+from jobs.cli_source import StoreUri, opened_run
 from jobs.cli_target import Context, Kubeconfig, Namespace, Pipeline, Run, RunDir, open_target
 
 LocalRunDir = Annotated[Path, typer.Option("--run-dir", help="Folder of the run.")]
@@ -26,6 +27,7 @@ def report(
     namespace: Namespace = "",
     context: Context = "",
     kubeconfig: Kubeconfig = None,
+    store: StoreUri = "",
     to: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--to", help="File; default: report.html in the run folder, or <namespace>-<name>-report.html."),
@@ -36,11 +38,9 @@ def report(
     from jobs.cli_report import print_report
     from jobs.report import write_report
 
-    target = open_target(run_dir, pipeline, namespace, context, kubeconfig, run)
-    found = target.load()
-    path = (to or target.report_path(found)).absolute()
-    with target.open_source(found) as source:
-        print_report(write_report(source, path), path, output)
+    with opened_run(run, run_dir, pipeline, namespace, context, kubeconfig, store) as opened:
+        path = (to or opened.report_path).absolute()
+        print_report(write_report(opened.source, path), path, output)
 
 
 def compare(
@@ -72,16 +72,15 @@ def lineage(
     namespace: Namespace = "",
     context: Context = "",
     kubeconfig: Kubeconfig = None,
+    store: StoreUri = "",
     stage: Annotated[str, typer.Option(help="Only what this stage's output was made from.")] = "",
     output: Output = Format.TABLE,
 ) -> None:
     """Show what the outputs of a run were made from, by digest, up to the sources."""
     from jobs.cli_lineage import print_lineage
 
-    target = open_target(run_dir, pipeline, namespace, context, kubeconfig, run)
-    found = target.load()
-    with target.open_source(found) as source:
-        print_lineage(source, stage, output)
+    with opened_run(run, run_dir, pipeline, namespace, context, kubeconfig, store) as opened:
+        print_lineage(opened.source, stage, output)
 
 
 def evaluate(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,14 +11,13 @@ import typer
 from rich.table import Table
 
 from jobs.cli_output import Format, Output, print_json, wide_console
+from jobs.cli_source import given_store, stored_runs
 from jobs.cli_target import RUNS_DIR, Context, Kubeconfig, Namespace
 from jobs.cli_target_local import run_folders
 from mimo_vl.errors import ConfigError, MimoError
 
 if TYPE_CHECKING:
     from operators.mimo_pipeline.local.state import PipelineObject
-
-_RUN_KEY = re.compile(r"runs/(?P<run>[^/]+/[^/]+/[^/]+)/(?P<stage>[^/]+)/(?:attempt-\d+/)?(?P<file>[^/]+)$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,15 +106,8 @@ def _row(pipeline: PipelineObject, where: str) -> RunRow:
 
 
 def _of_store(uri: str) -> list[RunRow]:
-    from mimo_vl.storage import store_for_uri
-
-    opened = store_for_uri(uri)
-    found: dict[str, dict[str, set[str]]] = {}
-    for info in opened.list("runs/"):
-        match = _RUN_KEY.match(info.key)
-        if match:
-            found.setdefault(match["run"], {}).setdefault(match["stage"], set()).add(match["file"])
-    return [_stored(run, stages, opened.uri(f"runs/{run}")) for run, stages in sorted(found.items())]
+    opened = given_store(uri)
+    return [_stored(run, stages, opened.uri(f"runs/{run}")) for run, stages in stored_runs(opened).items()]
 
 
 def _stored(run: str, stages: dict[str, set[str]], where: str) -> RunRow:

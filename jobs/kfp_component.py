@@ -6,10 +6,12 @@ refuses URIs outside its own bucket, so URI and digest are in the artifact's met
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,9 +22,11 @@ from jobs.kfp_target import KfpTarget, open_kfp_target
 from mimo_vl.errors import MimoError
 from mimo_vl.stop_request import StopRequest
 from mimo_vl.storage.artifacts import read_manifest
+from mimo_vl.storage.layout import OUTPUT_DIR
 from operators.mimo_pipeline.api import StageStatus
 from operators.mimo_pipeline.kubeflow.client import KubeflowApiError, KubeflowClient, RunState
 from operators.mimo_pipeline.local.state import PipelineObject
+from operators.mimo_pipeline.local.summary import REPORT
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +51,38 @@ def make_pipeline(values: dict[str, Any]) -> dict[str, Any]:
 
 def follow_stage(stage: str, values: dict[str, Any], metrics: KfpArtifact, artifact: KfpArtifact) -> None:
     """Every other step: ends as the stage ends; its metrics and the place of its output become artifacts."""
+    followed = _follow(stage, values, metrics)
+    write_artifact(artifact, followed.reference, json.dumps(followed.reference, indent=1) + "\n")
+
+
+def follow_report(stage: str, values: dict[str, Any], metrics: KfpArtifact, page: KfpArtifact) -> None:
+    """The same for the stage that writes the report: the page itself is shown in Kubeflow Pipelines."""
+    followed = _follow(stage, values, metrics)
+    write_artifact(page, followed.reference, followed.text_of(REPORT) or _without_report(followed.reference))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Followed:
+    """A stage that has ended well, or does not run."""
+
+    target: KfpTarget
+    pipeline: PipelineObject
+    reference: dict[str, Any]
+
+    def text_of(self, name: str) -> str:
+        """A file of the output; "" = there is none, or the store cannot be read from here."""
+        if not self.reference.get("mimo_uri"):
+            return ""
+        try:
+            with self.target.open_source(self.pipeline) as source:
+                data, _ = source.open_store(self.reference["mimo_uri"]).get_bytes(f"{OUTPUT_DIR}/{name}")
+                return data.decode("utf-8")
+        except MimoError as error:
+            logger.warning("%s cannot be shown here: %s", name, error)
+            return ""
+
+
+def _follow(stage: str, values: dict[str, Any], metrics: KfpArtifact) -> Followed:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     request = request_from(values)
     target = open_kfp_target(request)
@@ -60,11 +96,11 @@ def follow_stage(stage: str, values: dict[str, Any], metrics: KfpArtifact, artif
         stop=_watch_sigterm(),
     )
     status = _or_exit(step.run)
-    pipeline = target.load()
-    reference = given_reference(pipeline, stage) if status is None else stage_reference(pipeline, status)
+    pipeline = _or_exit(target.load)
     if status is not None:
         metrics.metadata.update(stage_metrics(target, pipeline, status))
-    write_reference(reference, artifact)
+    reference = given_reference(pipeline, stage) if status is None else stage_reference(pipeline, status)
+    return Followed(target=target, pipeline=pipeline, reference=reference)
 
 
 def stage_reference(pipeline: PipelineObject, stage: StageStatus) -> dict[str, Any]:
@@ -85,11 +121,16 @@ def given_reference(pipeline: PipelineObject, stage: str) -> dict[str, Any]:
     return {**reference, "mimo_uri": given.uri, "digest": given.digest} if given else reference
 
 
-def write_reference(reference: dict[str, Any], artifact: KfpArtifact) -> None:
+def write_artifact(artifact: KfpArtifact, reference: dict[str, Any], content: str) -> None:
     artifact.metadata.update(reference)
     path = Path(artifact.path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(reference, indent=1) + "\n", encoding="utf-8")
+    path.write_text(content, encoding="utf-8")
+
+
+def _without_report(reference: dict[str, Any]) -> str:
+    where = html.escape(str(reference.get("mimo_uri") or "nowhere: the stage does not run"))
+    return f"<!doctype html><meta charset=utf-8><title>Report</title><p>The report is in {where}.</p>\n"
 
 
 def stage_metrics(target: KfpTarget, pipeline: PipelineObject, stage: StageStatus) -> dict[str, float]:

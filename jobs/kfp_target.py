@@ -91,6 +91,13 @@ class ClusterPipeline(ClusterTarget):
         super().__init__(client, name)
         self._pipelines, self._object_name = client, name
 
+    def load(self) -> PipelineObject:
+        """Without a look at the names of other pipelines, which the account of a step may not list."""
+        found = self.find()
+        if found is None:
+            raise InputError(f"MimoPipeline {self._object_name} was deleted in namespace {self._pipelines.namespace}")
+        return found
+
     def find(self) -> PipelineObject | None:
         from operators.mimo_pipeline.cluster_control import parse_object
 

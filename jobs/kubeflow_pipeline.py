@@ -29,19 +29,19 @@ logger = logging.getLogger(__name__)
 PROFILES = ("tiny", "smol", "mimo_vl_7b")
 DEFAULT_ENDPOINT = "http://ml-pipeline.kubeflow.svc.cluster.local:8888"
 _DATA_STAGES = (StageName.CURATE, StageName.CURATE_RL)
-_REPORT_STAGES = (StageName.EVALUATE, StageName.FINALIZE)
 
 
 class Components(NamedTuple):
     first: Callable[..., Any]
     model: Callable[..., Any]
     dataset: Callable[..., Any]
+    evaluation: Callable[..., Any]
     report: Callable[..., Any]
 
     def of(self, stage: str) -> Callable[..., Any]:
-        if stage in _DATA_STAGES:
-            return self.dataset
-        return self.report if stage in _REPORT_STAGES else self.model
+        others = dict.fromkeys(_DATA_STAGES, self.dataset)
+        others |= {StageName.EVALUATE: self.evaluation, StageName.FINALIZE: self.report}
+        return others.get(StageName(stage), self.model)
 
 
 def build_components(image: str) -> Components:
@@ -87,14 +87,22 @@ def build_components(image: str) -> Components:
         follow_stage(stage, request, metrics, dataset)
 
     @dsl.component(base_image=image, install_kfp_package=False)
-    def report_stage(
-        stage: str, request: dict[str, Any], metrics: dsl.Output[dsl.Metrics], report: dsl.Output[dsl.Artifact]
+    def evaluation_stage(
+        stage: str, request: dict[str, Any], metrics: dsl.Output[dsl.Metrics], results: dsl.Output[dsl.Artifact]
     ) -> None:
         from jobs.kfp_component import follow_stage
 
-        follow_stage(stage, request, metrics, report)
+        follow_stage(stage, request, metrics, results)
 
-    return Components(make_pipeline, model_stage, data_stage, report_stage)
+    @dsl.component(base_image=image, install_kfp_package=False)
+    def report_stage(
+        stage: str, request: dict[str, Any], metrics: dsl.Output[dsl.Metrics], report: dsl.Output[dsl.HTML]
+    ) -> None:
+        from jobs.kfp_component import follow_report
+
+        follow_report(stage, request, metrics, report)
+
+    return Components(make_pipeline, model_stage, data_stage, evaluation_stage, report_stage)
 
 
 def build_pipeline(default_profile: str, graph: list[StageSpec], image: str) -> Any:

@@ -79,8 +79,12 @@ def _state(
 
 def _why(known: KnownStage, number: int, state: AttemptState, record: ExitRecord | None) -> tuple[str, str]:
     """Reason and message: of the exit record, or what the controller says about the latest attempt."""
-    if state in (AttemptState.SUCCEEDED, AttemptState.RUNNING):
-        return "", known.progress if state == AttemptState.RUNNING else ""
+    if state == AttemptState.RUNNING:
+        return "", known.progress
+    if state == AttemptState.SUCCEEDED:
+        # A gate was not met, or somebody has to approve.
+        is_held = number == known.attempt and known.state in ("Failed", "AwaitingApproval")
+        return (known.reason, known.message) if is_held else ("", "")
     if record is not None and (record.reason or record.message):
         return record.reason, record.message
     if number == known.attempt and known.state in ("Failed", "Retrying"):

@@ -36,7 +36,7 @@ class Chart:
 _GROUPS = (
     ChartGroup(
         title="Loss",
-        unit="nats per supervised token",
+        unit="nats",
         pattern=r"(?:train/)?loss(?:(?:_by_type/|_)(.+))?",
         whole="all data",
     ),

@@ -57,6 +57,7 @@ def _render(run: Run, *, charts_of_machine: bool, times: str) -> str:
     return _template().render(
         run=run,
         style=_style(),
+        root=_root(run),
         num_failed=sum(s.state in _FAILED for s in run.stages),
         num_done=sum(s.output is not None for s in run.stages),
         graph=stage_graph(run.stages) if run.stages else "",
@@ -95,6 +96,7 @@ def _template() -> jinja2.Template:
         number=short_number,
         gib=lambda size: f"{size / 2**30:.2f} GiB",
         moment=_moment,
+        below=_below,
     )
     return environment.get_template("page.html.j2")
 
@@ -123,6 +125,12 @@ def _shown(stage: str, chart: Chart) -> ShownChart:
 
 def _last(series: Series) -> str:
     return short_number(float(series.values[-1])) if len(series.values) else "–"
+
+
+def _root(run: Run) -> str:
+    """Address of the run's own folder in the store, as its attempts show it."""
+    uris = [a.uri for stage in run.stages for a in stage.attempts if f"/{run.run_id}/" in a.uri]
+    return uris[0][: uris[0].rindex(f"/{run.run_id}/") + len(run.run_id) + 1] if uris and run.run_id else ""
 
 
 def _lineage(run: Run) -> list[tuple[Any, Any]]:
@@ -230,6 +238,11 @@ def _shorten(text: str) -> str:
 def _brief(digest: str) -> str:
     """Enough of a digest to tell it from others."""
     return digest[: len("sha256:") + 12] if digest.startswith("sha256:") else digest
+
+
+def _below(uri: str, run_id: str) -> str:
+    """The part of an address that differs within a run; of another run's artifact the whole."""
+    return uri.rpartition(f"/{run_id}/")[2] if run_id else uri
 
 
 def _moment(time: datetime | None) -> str:

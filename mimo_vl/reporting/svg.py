@@ -14,7 +14,7 @@ import numpy as np
 from mimo_vl.reporting.curves import Band, Floats, Series, downsample
 
 # One legend entry per colour; more curves start again, dashed.
-NUM_COLOURS = 8
+NUM_COLOURS = 12
 _WIDTH, _HEIGHT = 440.0, 220.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 8.0, 8.0, 30.0
 _NUM_TICKS = 5
@@ -73,7 +73,7 @@ def interval_chart(rows: Sequence[tuple[str, Mapping[str, tuple[float, float, fl
                 title = f"<title>{escape(family)}, {model}: {value:.3f} [{low:.3f}, {high:.3f}]</title>"
                 line = f'<path class="bar" d="M{x(low):.1f} {y:.1f}H{x(high):.1f}"/>'
                 parts.append(f'<g class="{style}">{title}{line}<circle cx="{x(value):.1f}" cy="{y:.1f}" r="4"/></g>')
-    return _svg(width, height, label, "".join(parts))
+    return _svg(width, height, label, "".join(parts), "intervals")
 
 
 class _Scale:
@@ -162,5 +162,6 @@ def _running_mean(values: Floats, width: int) -> Floats:
     return means
 
 
-def _svg(width: float, height: float, label: str, content: str) -> str:
-    return f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(label)}">{content}</svg>'
+def _svg(width: float, height: float, label: str, content: str, style: str = "curves") -> str:
+    box = f'class="{style}" viewBox="0 0 {width:.0f} {height:.0f}"'
+    return f'<svg {box} role="img" aria-label="{escape(label)}">{content}</svg>'

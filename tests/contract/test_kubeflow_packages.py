@@ -18,7 +18,6 @@ from operators.mimo_pipeline.profile_graph import graph_of
 
 PROFILES = ("tiny", "smol", "mimo_vl_7b")
 _FIRST = "make-pipeline"
-_KINDS = {"system.Model": "model", "system.Dataset": "dataset", "system.Artifact": "report"}
 
 
 @pytest.mark.timeout(120)
@@ -68,16 +67,23 @@ def test_the_parameters_are_those_of_the_request(profile) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "kind"),
-    [("base", "model"), ("morl", "model"), ("curate", "dataset"), ("curate-rl", "dataset"), ("evaluate", "report")],
+    ("stage", "name", "kind"),
+    [
+        ("base", "model", "system.Model"),
+        ("reward-model-text", "model", "system.Model"),
+        ("morl", "model", "system.Model"),
+        ("curate", "dataset", "system.Dataset"),
+        ("curate-rl", "dataset", "system.Dataset"),
+        ("evaluate", "results", "system.Artifact"),
+        ("finalize", "report", "system.HTML"),
+    ],
 )
-def test_every_step_hands_out_metrics_and_what_its_stage_makes(stage, kind) -> None:
+def test_every_step_hands_out_metrics_and_what_its_stage_makes(stage, name, kind) -> None:
     package = _package("tiny")
     [task] = [t for t in package["root"]["dag"]["tasks"].values() if t["taskInfo"]["name"] == stage]
     outputs = package["components"][task["componentRef"]["name"]]["outputDefinitions"]["artifacts"]
     assert outputs.pop("metrics")["artifactType"]["schemaTitle"] == "system.Metrics"
-    [(name, output)] = outputs.items()
-    assert (name, _KINDS[output["artifactType"]["schemaTitle"]]) == (kind, kind)
+    assert {key: output["artifactType"]["schemaTitle"] for key, output in outputs.items()} == {name: kind}
 
 
 @pytest.mark.parametrize("profile", PROFILES)

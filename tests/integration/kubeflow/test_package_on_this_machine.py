@@ -87,7 +87,7 @@ def test_a_failed_stage_fails_its_step_and_the_next_run_goes_on(run: Run, run_di
 
 
 def _references(run_dir: Path, stage: str) -> list[dict]:
-    paths = [p for name in ("model", "dataset", "report") for p in (run_dir / "kfp").rglob(name) if p.is_file()]
+    paths = [p for name in ("model", "dataset", "results") for p in (run_dir / "kfp").rglob(name) if p.is_file()]
     found = [json.loads(path.read_text()) for path in paths]
     assert found
     return [reference for reference in found if reference["stage"] == stage and "mimo_uri" in reference]

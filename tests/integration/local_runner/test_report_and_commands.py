@@ -168,10 +168,12 @@ def test_the_page_of_a_large_run_opens_within_a_second(tmp_path: Path) -> None:
     assert path.stat().st_size < 3_000_000
     with open_browser() as browser:
         page = browser.open()
-        took_ms = []
-        for _ in range(3):
-            _open(page, path)
-            # From the start of the navigation until everything was laid out.
-            took_ms.append(page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd"))
-            assert page.evaluate("document.querySelectorAll('#curves path.area').length") == 48
-    assert min(took_ms) < 1000
+        # Processor time of the page's thread: a busy machine does not make the page slower.
+        page.call("Performance.enable", timeDomain="threadTicks")
+        _open(page, path)
+        assert page.evaluate("document.querySelectorAll('#curves path.area').length") == 48
+        found = {m["name"]: m["value"] for m in page.call("Performance.getMetrics")["metrics"]}
+        # From the start of the navigation until everything was laid out.
+        took_ms = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
+    assert found["TaskDuration"] < 1.0
+    assert took_ms < 1000 or os.getloadavg()[0] > len(os.sched_getaffinity(0))

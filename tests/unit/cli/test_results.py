@@ -124,6 +124,24 @@ def test_runs_of_a_store_need_no_pipeline(run_dir: Path) -> None:
     assert (row["run"], row["progress"]) == ("local/demo/01234567", "2/2")
 
 
+def test_a_run_whose_pipeline_is_gone_is_read_from_its_store(run_dir: Path) -> None:
+    store = (run_dir / "store").as_uri()
+    (run_dir / "pipeline.json").unlink()
+    run = "local/demo/01234567"
+    found = _json("report", run, "--store", store)
+    assert found["report"].endswith("local-demo-01234567-report.html")
+    assert [(s["name"], s["state"], len(s["attempts"])) for s in found["stages"]] == [
+        ("base", "Succeeded", 1),
+        ("train", "Succeeded", 2),
+    ]
+    assert {a["problem"] for a in _json("artifacts", "verify", run, "--store", store)} == {""}
+    assert {a["name"] for a in _json("lineage", run, "--store", store)["artifacts"]} == {"base", "train"}
+    with pytest.raises(InputError, match=r"not a run in .*Did you mean local/demo/01234567\?"):
+        _call("report", "local/demo/01234568", "--store", store)
+    with pytest.raises(ConfigError, match="--store: got it with options of a run folder"):
+        _call("report", run, "--store", store, "-n", "train")
+
+
 def test_compare_names_what_differs_and_not_where_it_ran(run_dir: Path) -> None:
     _run(run_dir.parent / "other", lr=0.2, loss=0.5)
     found = _json("compare", "demo", "other")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jobs import kfp_component
-from jobs.kfp_component import follow_stage, given_reference, make_pipeline, stage_metrics
+from jobs.kfp_component import follow_report, follow_stage, given_reference, make_pipeline, stage_metrics
 from jobs.run_source import build_source
 from mimo_vl.config.storage import StorageConfig
 from mimo_vl.errors import EXIT_RETRY, StorageError
@@ -42,10 +42,10 @@ class StoredTarget(FakeKfpTarget):
             raise StorageError("the store is away")
         yield build_source(pipeline, self.store, StorageConfig())
 
-    def publish(self, **metrics: float) -> StageStatus:
+    def publish(self, *, x: str = "x", name: str = "x", **metrics: float) -> StageStatus:
         folder = self.store.local_path("files")
         folder.mkdir(parents=True)
-        (folder / "x").write_text("x")
+        (folder / name).write_text(x)
         manifest = publish_directory(
             self.store, "b", folder, stage="b", attempt=1, run_id="r", stage_key="k", metrics=metrics
         )
@@ -84,6 +84,19 @@ def test_without_the_store_the_metrics_are_those_that_the_stage_told_last(target
     target.is_store_away = True
     assert stage_metrics(target, target.load(), done) == {"loss": 9.0}
     assert stage_metrics(target, target.load(), done.model_copy(update={"progress": None})) == {}
+
+
+def test_the_report_itself_is_shown_and_its_place_where_it_cannot_be_read(target, tmp_path) -> None:
+    done = target.publish(x="<html>the report</html>", name="report.html")
+    page = Artifact(str(tmp_path / "page"))
+    follow_report("b", request().to_values(), Artifact(""), page)
+    assert Path(page.path).read_text() == "<html>the report</html>"
+    assert page.metadata["mimo_uri"] == done.output_uri
+    target.is_store_away = True
+    follow_report("b", request().to_values(), Artifact(""), page)
+    assert f"The report is in {done.output_uri}." in Path(page.path).read_text()
+    follow_report("morl", request().to_values(), Artifact(""), page)
+    assert "nowhere: the stage does not run" in Path(page.path).read_text()
 
 
 def test_a_stage_that_is_given_hands_on_the_input(target) -> None:

@@ -32,6 +32,18 @@ def test_what_is_not_there_is_none_and_what_cannot_be_read_is_an_error(client) -
         ClusterPipeline(client, _NAME).find()
 
 
+def test_a_pipeline_that_is_deleted_meanwhile_is_named_without_a_look_at_others(client, monkeypatch) -> None:
+    def refuse():
+        raise ConfigError("the cluster refuses: cannot list mimopipelines")
+
+    monkeypatch.setattr(client, "list_all", refuse)
+    target = ClusterPipeline(client, _NAME)
+    assert target.load().metadata.name == _NAME
+    del client.objects[_NAME]
+    with pytest.raises(InputError, match="MimoPipeline kfp-11112222 was deleted in namespace train"):
+        target.load()
+
+
 def test_a_pipeline_is_created_with_its_owner() -> None:
     client = FakePipelineClient()
     ClusterPipeline(client, _NAME).create(_wanted())

@@ -68,6 +68,14 @@ def test_why_a_pod_died_is_what_the_controller_saw(run: RunStore) -> None:
     assert (stage.attempts[0].state, stage.attempts[0].reason) == ("Failed", "OOMKilled")
 
 
+def test_an_output_that_does_not_pass_its_gate_says_so(run: RunStore) -> None:
+    run.succeeded("train", 1)
+    known = KnownStage(name="train", state="Failed", attempt=1, reason="GateNotMet", message="3, wanted < 1")
+    (stage,) = _read(run, known).stages
+    assert (stage.state, stage.attempts[0].state) == ("Failed", "Succeeded")
+    assert (stage.attempts[0].reason, stage.attempts[0].message) == ("GateNotMet", "3, wanted < 1")
+
+
 def test_a_reused_stage_shows_the_output_of_the_run_that_made_it(run: RunStore) -> None:
     earlier = RunStore(run.store, "local/demo/before00")
     made = earlier.succeeded("curate", metrics=[(1, {"loss": 1.0}), (2, {"loss": 0.5})])
