@@ -113,7 +113,7 @@ lock: ## rewrite requirements/*.txt from pyproject.toml
 	$(COMPILE) --extra kfp -c requirements/operator.txt -o requirements/kfp.txt
 	$(COMPILE) --extra train --extra serve --extra vllm -c requirements/all.txt -o requirements/rollout.txt
 	$(filter-out pyproject.toml,$(COMPILE)) --group pyproject.toml:mlflow -c requirements/all.txt -o requirements/mlflow.txt
-	$(filter-out pyproject.toml,$(COMPILE)) --group pyproject.toml:docs -o requirements/docs.txt
+	$(filter-out pyproject.toml,$(COMPILE)) --group pyproject.toml:docs -c requirements/all.txt -o requirements/docs.txt
 
 generate: setup-dev setup-kfp ## rewrite files that are made from code: the CRD of the chart, packages for Kubeflow Pipelines, references
 	$(BIN)/python -m jobs.generate

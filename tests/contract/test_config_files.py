@@ -53,10 +53,15 @@ def test_lock_files_hold_hashes_and_no_address() -> None:
         assert not re.search(r"https?://|--index-url|--extra-index-url|--find-links", text), path.name
 
 
+# kfp wants protobuf 6 where mlflow and ray have 7: the reason why it has an environment of its own.
+_APART = {("kfp", "protobuf")}
+
+
 def test_the_same_package_has_the_same_pin_in_every_lock_file() -> None:
     pins: dict[str, set[str]] = {}
     for path in sorted((ROOT / "requirements").glob("*.txt")):
         for name, version in re.findall(r"^([A-Za-z0-9_.-]+)==([^ \\]+) \\$", path.read_text(encoding="utf-8"), re.M):
-            pins.setdefault(name, set()).add(version)
+            if (path.stem, name) not in _APART:
+                pins.setdefault(name, set()).add(version)
     assert len(pins) > 50
     assert {name: found for name, found in pins.items() if len(found) > 1} == {}
