@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import threading
 from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
@@ -30,6 +31,8 @@ def mlflow(
 
     On this machine a server is started if none runs; on a cluster a port is forwarded to the server in it.
     """
+    # A server that was started here must not stay behind, however this command is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     target = open_target(run_dir, pipeline, namespace, context, kubeconfig, run)
     with target.open_tracking(target.load()) as address:
         show(address, output, wait=threading.Event().wait)

@@ -13,7 +13,7 @@ from mimo_vl.observability import metrics as names
 from mimo_vl.reporting.run import Attempt, Run, Stage
 from mimo_vl.storage.layout import OUTPUT_DIR
 from mimo_vl.tracking import Target
-from mimo_vl.tracking.mlmodel import CARD
+from mimo_vl.tracking.mlmodel import CARD, without_front_matter
 from mimo_vl.tracking.tables import table_json
 from mimo_vl.vocabulary import StageName
 
@@ -95,6 +95,11 @@ def _register_reused(ctx: StageContext, stage: StageName, output: StageOutput) -
     uri = f"{output.uri.rstrip('/')}/{OUTPUT_DIR}/{_MODEL_DIR}"
     made = output.manifest
     version = model_version(
-        ctx.config, stage=stage, run_id=made.run_id, uri=uri, digest=made.content_digest, card=card.decode()
+        ctx.config,
+        stage=stage,
+        run_id=made.run_id,
+        uri=uri,
+        digest=made.content_digest,
+        card=without_front_matter(card.decode()),
     )
     ctx.tracker.register_model(version)

@@ -236,6 +236,8 @@ def _note(page: Page, method: str, parameters: Mapping[str, Any]) -> None:
     elif method == "Runtime.exceptionThrown":
         details = parameters["exceptionDetails"]
         page.errors.append(details.get("exception", {}).get("description") or details["text"])
+    elif method == "Runtime.consoleAPICalled" and parameters["type"] == "error":
+        page.errors.append(" ".join(str(a.get("value", a.get("description", ""))) for a in parameters["args"]))
     elif method == "Log.entryAdded" and parameters["entry"]["level"] == "error":
         entry = parameters["entry"]
         page.errors.append(f"{entry['text']} {entry.get('url', '')}".strip())

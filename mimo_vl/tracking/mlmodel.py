@@ -44,7 +44,10 @@ class ModelFacts:
 
 
 def write_mlmodel(model_dir: Path, facts: ModelFacts) -> str:
-    """Into `model_dir`, a Hugging Face folder: its config.json names the architecture. Returns the card."""
+    """Into `model_dir`, a Hugging Face folder: its config.json names the architecture.
+
+    Returns the card without the front matter, which is for Hugging Face alone.
+    """
     config = json.loads((model_dir / "config.json").read_text(encoding="utf-8"))
     is_reward = (model_dir / _REWARD_CONFIG).is_file()
     own = {"format": "huggingface-safetensors", "architectures": config.get("architectures", [])}
@@ -55,16 +58,21 @@ def write_mlmodel(model_dir: Path, facts: ModelFacts) -> str:
         "signature": _signature(is_reward=is_reward),
     }
     (model_dir / MLMODEL).write_text(yaml.safe_dump(document, sort_keys=True), encoding="utf-8")
-    card = model_card(facts, architecture=", ".join(own["architectures"]) or "unknown", is_reward=is_reward)
-    (model_dir / CARD).write_text(card, encoding="utf-8")
+    card = _card(facts, architecture=", ".join(own["architectures"]) or "unknown", is_reward=is_reward)
+    task = "text-classification" if is_reward else "image-text-to-text"
+    front = ["---", "library_name: transformers", f"pipeline_tag: {task}", "tags: [mimo-vl]", "---", "", ""]
+    (model_dir / CARD).write_text("\n".join(front) + card, encoding="utf-8")
     return card
 
 
-def model_card(facts: ModelFacts, *, architecture: str, is_reward: bool) -> str:
-    """Markdown with the front matter that Hugging Face reads."""
-    task = "text-classification" if is_reward else "image-text-to-text"
-    lines = ["---", "library_name: transformers", f"pipeline_tag: {task}", "tags: [mimo-vl]", "---", ""]
-    lines += [f"# {facts.name}: {facts.stage}", ""]
+def without_front_matter(card: str) -> str:
+    """A card that was read back from README.md, as `write_mlmodel` returned it."""
+    return card.partition("\n---\n")[2].lstrip("\n") if card.startswith("---\n") else card
+
+
+def _card(facts: ModelFacts, *, architecture: str, is_reward: bool) -> str:
+    """Markdown."""
+    lines = [f"# {facts.name}: {facts.stage}", ""]
     lines += [f"- profile: {facts.profile}", f"- architecture: {architecture}"]
     lines += [f"- made from `{name}`: `{digest}`" for name, digest in sorted(facts.inputs.items())]
     if facts.metrics:

@@ -72,7 +72,9 @@ class AttemptRun:
             self._find_parent()
         if not self.run_id:
             self.experiment_id = ensure_experiment(self.rest, self._experiment)
-            self.parent_run_id = ensure_parent_run(self.rest, self.store, self._run, self.experiment_id)
+            self.parent_run_id = ensure_parent_run(
+                self.rest, self.store, self._run, self.experiment_id, start_time_ms=start_time_ms
+            )
             self.run_id = self._find() or self._create(run_name, start_time_ms)
         return self.run_id
 
@@ -120,13 +122,18 @@ def ensure_experiment(rest: MlflowRest, name: str) -> str:
         return ensure_experiment(rest, name)
 
 
-def ensure_parent_run(rest: MlflowRest, store: KeyValueStore, run: str, experiment_id: str) -> str:
-    """Id of the pipeline's run. A run that the server no longer knows (its database was replaced) is made anew."""
+def ensure_parent_run(
+    rest: MlflowRest, store: KeyValueStore, run: str, experiment_id: str, *, start_time_ms: int = 0
+) -> str:
+    """Id of the pipeline's run. A run that the server no longer knows (its database was replaced) is made anew.
+
+    `start_time_ms`: of the attempt that asks first; 0 = now.
+    """
     known, etag = read_parent(store, run)
     if known and get_run(rest, known["run_id"]) is not None:
         return known["run_id"]
     name = run.removeprefix("runs/")
-    created = create_run(rest, experiment_id, name, {TAG_RUN: name}, int(time.time() * 1000))
+    created = create_run(rest, experiment_id, name, {TAG_RUN: name}, start_time_ms or int(time.time() * 1000))
     record = json.dumps({"run_id": created, "experiment_id": experiment_id, "uri": rest.uri}, sort_keys=True).encode()
     try:
         store.put_bytes(_parent_key(run), record, if_none_match=etag is None, if_match=etag)

@@ -23,5 +23,14 @@ def model_source(store: KeyValueStore, uri: str) -> str:
 
 
 def resolve_source(store_uri: str, source: str) -> str:
-    """The inverse, of a source in the store with this root: URI of the model's folder."""
-    return f"{store_uri.rstrip('/')}/runs/{source.removeprefix(SCHEME)}" if source.startswith(SCHEME) else source
+    """The inverse, of a source in the store with this root: URI of the model's folder.
+
+    Raises:
+        InputError: it leads out of the store's runs.
+    """
+    if not source.startswith(SCHEME):
+        return source
+    path = source.removeprefix(SCHEME)
+    if ".." in path.split("/"):
+        raise InputError(f"model source {source} leads out of the store; wanted {SCHEME}<run>/<stage>/attempt-<n>/...")
+    return f"{store_uri.rstrip('/')}/runs/{path}"

@@ -65,7 +65,7 @@ class LocalRunner:
 
     def __post_init__(self) -> None:
         self.store: ArtifactStore = open_store(self.config.storage, default_root=self.folder.store_path)
-        self.tracking = TrackingServer(self.folder.path)
+        self.tracking = TrackingServer(self.folder.path, store_uri=self.store.uri())
         uid = self.pipeline.metadata.uid
         config_path = self.folder.config_path(uid)
         if not config_path.exists():

@@ -23,6 +23,8 @@ from operators.mimo_pipeline.local.state import write_atomically
 logger = logging.getLogger(__name__)
 
 _HOST = "127.0.0.1"
+# Read by the artifact repository that our package adds to MLflow (mimo_vl/tracking/settings.py).
+STORE_VARIABLE = "MIMO_STORE"
 _STOP_S = 10.0
 # A server that starts on a busy machine loads for a long time.
 _ANSWER_S, _POLL_S = 120.0, 0.2
@@ -37,8 +39,10 @@ class _ServerRecord(ApiModel):
 class TrackingServer:
     """Started with the first stage that needs it; nobody waits for it, trackers journal until it answers."""
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, *, store_uri: str = "") -> None:
+        """`store_uri`: where the models of the registry lie, so that its pages can open them."""
         self._run_dir = run_dir
+        self._store_uri = store_uri
         self._record_path = run_dir / "mlflow.json"
         self._record: _ServerRecord | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -95,7 +99,7 @@ class TrackingServer:
         with log.open("ab") as sink:
             self._process = subprocess.Popen(
                 argv,
-                env=dict(server_environment()),
+                env={**server_environment(), **({STORE_VARIABLE: self._store_uri} if self._store_uri else {})},
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,

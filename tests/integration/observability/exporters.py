@@ -103,6 +103,7 @@ class LocalPipeline:
             through="curate",
             source_root=folder / "source",
         )
+        self._state = folder / "run" / "pipeline.json"
         self.exit_codes: list[int] = []
         self._thread = threading.Thread(
             target=lambda: self.exit_codes.append(run_pipeline(request, modules=_MODULES)), daemon=True
@@ -110,7 +111,10 @@ class LocalPipeline:
         self.environment = {"FAKE_STAGE_DIR": str(self._switch.parent)}
 
     def start(self) -> None:
+        """Returns when the run has begun: Hydra, which composes its configuration, serves one thread at a time."""
         self._thread.start()
+        wait_until(lambda: self._state.exists() or not self._thread.is_alive(), 60.0, lambda: "the run does not begin")
+        assert self._state.exists(), "the run ended before it began"
 
     def finish(self) -> list[int]:
         self._switch.unlink(missing_ok=True)
@@ -225,7 +229,8 @@ def start_prometheus(binary: str, folder: Path, port: int, targets: list[str]) -
     folder.mkdir(parents=True)
     # JSON is YAML.
     scrape = {"job_name": "mimo", "static_configs": [{"targets": targets}]}
-    settings = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [scrape]}
+    # A scrape that a busy machine does not answer in time makes its series stale.
+    settings = {"global": {"scrape_interval": "4s", "scrape_timeout": "4s"}, "scrape_configs": [scrape]}
     (folder / "prometheus.yml").write_text(json.dumps(settings), encoding="utf-8")
     with (folder / "prometheus.log").open("wb") as log:
         return subprocess.Popen(

@@ -8,12 +8,17 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# On two cores that other processes keep busy.
+_START_S = 300.0
+_ROOT = Path(__file__).parents[3]
 
 
 class Server:
@@ -24,6 +29,8 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         self.uri = f"http://127.0.0.1:{self.port}"
+        self.store = folder / "store"
+        """Of pipelines whose models its pages shall open."""
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -35,10 +42,12 @@ class Server:
             environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
             # No background jobs: they are one more process with all of mlflow.
             environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+            environment["MIMO_STORE"] = self.store.as_uri()
+            environment["PYTHONPATH"] = f"{_installed_entry_points(self._folder)}:{_ROOT}"
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True, cwd=self._folder, env=environment
             )
-        deadline_s = time.monotonic() + 150
+        deadline_s = time.monotonic() + _START_S
         while not self._is_up():
             assert self._process.poll() is None, (self._folder / "server.log").read_text()
             assert time.monotonic() < deadline_s, "mlflow server did not start"
@@ -61,12 +70,27 @@ class Server:
             return False
 
 
+def _installed_entry_points(folder: Path) -> Path:
+    """What an installation of the package adds, also where the package runs from its sources."""
+    entries = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    installed = folder / "site" / "mimo_vl_sources-0.dist-info"
+    installed.mkdir(parents=True, exist_ok=True)
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: mimo-vl-sources\nVersion: 0\n")
+    groups = [
+        f"[{group}]\n" + "".join(f"{n} = {place}\n" for n, place in names.items()) for group, names in entries.items()
+    ]
+    (installed / "entry_points.txt").write_text("\n".join(groups))
+    return installed.parent
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("mlflow"))
-    server.start()
-    yield server
-    server.stop()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from jobs import finalize
 from jobs.stage_results import PREDICTIONS, ROLLOUTS
@@ -39,7 +37,7 @@ class Seen:
 
 @pytest.fixture(scope="module")
 def seen(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
-    pipeline = Pipeline(tmp_path_factory.mktemp("pipeline"), server.uri, "eeee5555")
+    pipeline = Pipeline(tmp_path_factory.mktemp("pipeline"), server.uri, "eeee5555", store_folder=server.store)
     assert pipeline.run(StageName.CURATE, curate) == 0
     inputs = {"curate": pipeline.output(StageName.CURATE)}
     assert pipeline.run(StageName.LONG_CONTEXT_SFT, fail, inputs=inputs) == 2
@@ -56,17 +54,17 @@ def seen(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 def test_the_list_of_runs_shows_the_pipeline_with_its_attempts(seen: Seen) -> None:
     page = seen.open(f"experiments/{seen.asked.experiment_id}/runs")
     page.wait_for_text(seen.pipeline.run_id)
-    text = page.text()
-    assert "long-context-sft-1" in text
-    assert "long-context-sft-2" in text
+    # The pipeline and its six attempts; those are folded below it.
+    page.wait_for_text(f"{len(seen.asked.runs)} matching runs")
 
 
 def test_a_run_has_charts_by_steps_and_by_tokens_and_system_metrics(seen: Seen) -> None:
     page = seen.open(seen.run_path("long-context-sft-2", "/model-metrics"))
-    page.wait_for_text("loss_by_tokens")
-    page.wait_for("document.querySelectorAll('.js-plotly-plot .scatterlayer .trace path').length > 0")
+    # What the legends of the charts say.
+    page.wait_for_text("long-context-sft-2 (loss)")
+    page.wait_for_text("long-context-sft-2 (loss_by_tokens)")
     page = seen.open(seen.run_path("long-context-sft-2", "/system-metrics"))
-    page.wait_for_text("process_pss")
+    page.wait_for_text("system/process_pss")
 
 
 def test_a_failed_attempt_says_so_with_its_reason_and_the_next_one_is_finished(seen: Seen) -> None:
@@ -78,16 +76,13 @@ def test_a_failed_attempt_says_so_with_its_reason_and_the_next_one_is_finished(s
     page.wait_for_text("curate")
 
 
-def test_plots_are_pictures_in_the_artifact_view(seen: Seen, tmp_path: Path) -> None:
+def test_plots_are_pictures_in_the_artifact_view(seen: Seen) -> None:
     page = seen.open(seen.run_path("long-context-sft-2", "/artifacts/plots/loss_by_data_type.svg"))
-    page.wait_for_text("loss_by_data_type.svg")
-    width = page.wait_for("Math.max(0, ...[...document.images].map(i => i.naturalWidth))")
-    assert width == 720
-    page.screenshot(tmp_path / "plot.png")
-    # Blue, the first curve's colour, is somewhere in it.
-    with Image.open(tmp_path / "plot.png") as shot:
-        colours = {c for _, c in shot.convert("RGB").getcolors(1 << 24) or ()}
-    assert (0x3B, 0x6F, 0xD8) in colours
+    page.wait_for_text("packing_efficiency.svg")
+    # As wide as the drawing: it was understood.
+    page.wait_for("[...document.images].some(i => i.src.startsWith('blob:') && i.naturalWidth === 720)")
+    page = seen.open(seen.run_path("long-context-sft-2", "/artifacts/data_cards/curate.md"))
+    page.wait_for_text("duplicate: 1")
 
 
 def test_tables_show_rollouts_with_rewards_and_predictions_with_pictures(seen: Seen) -> None:
@@ -104,8 +99,8 @@ def test_the_report_and_the_configuration_are_read_in_the_pipelines_run(seen: Se
     page = seen.open(seen.run_path(parent, "/artifacts/config.yaml"))
     page.wait_for_text("experiment: stages")
     page = seen.open(seen.run_path(parent, "/artifacts/report.html"))
-    shown = "[...document.querySelectorAll('iframe')].map(f => f.contentDocument?.body?.innerText ?? '').join('')"
-    page.wait_for(f"({shown}).includes('long-context-sft')")
+    # Shown in a frame of its own, into which this page may not look.
+    page.wait_for("document.querySelectorAll('iframe').length === 1")
 
 
 def test_the_registry_shows_the_models_with_aliases_card_and_digest(seen: Seen) -> None:
@@ -117,4 +112,6 @@ def test_the_registry_shows_the_models_with_aliases_card_and_digest(seen: Seen) 
     page.wait_for_text("mimo.digest")
     manifest = read_manifest(seen.pipeline.store, f"runs/{seen.pipeline.run_id}/morl/attempt-1")
     page.wait_for_text(manifest.content_digest)
-    page.wait_for_text("made from")
+    # The card, and the signature out of the MLmodel file in the store.
+    page.wait_for_text("made from curate")
+    page.wait_for_text("Inputs (2)")

@@ -89,7 +89,7 @@ def test_the_files_beside_the_weights_are_the_same_each_time_and_transformers_ig
     assert _describe(folder, StageName.MORL) == card
     assert files == [(folder / name).read_bytes() for name in ("MLmodel", "README.md")]
     assert "| loss_last | 1.25 |" in card
-    assert card.startswith("---\nlibrary_name: transformers\n")
+    assert files[1].startswith(b"---\nlibrary_name: transformers\n")
     assert Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, local_files_only=True).num_parameters() > 0
 
 

@@ -25,7 +25,7 @@ from mimo_vl.vocabulary import RlFamily, StageName
 
 from .conftest import Server
 
-OVERRIDES = ["tracking.timeout_s=1.0", "tracking.system_metrics_interval_s=0.05", "tracking.experiment=stages"]
+OVERRIDES = ["tracking.timeout_s=10.0", "tracking.system_metrics_interval_s=0.05", "tracking.experiment=stages"]
 NUM_STEPS = 250
 
 
@@ -36,9 +36,10 @@ class Pipeline:
     folder: Path
     tracking_uri: str
     uid: str
+    store_folder: Path | None = None
 
     def __post_init__(self) -> None:
-        self.store = LocalStore(self.folder / "store")
+        self.store = LocalStore(self.store_folder or self.folder / "store")
         self.run_id = f"local/demo/{self.uid}"
         self.config = self.folder / "config.yaml"
         self.config.write_text(dump_config(compose("tiny", OVERRIDES)))

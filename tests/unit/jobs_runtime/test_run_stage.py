@@ -28,6 +28,7 @@ from mimo_vl.storage.keys import find_by_key
 from mimo_vl.storage.local import LocalStore
 from mimo_vl.storage.pointer import read_pointer
 from mimo_vl.tracking import ModelVersion, NullTracker, RunStatus, Target
+from mimo_vl.tracking.mlmodel import without_front_matter
 from mimo_vl.vocabulary import StageName
 
 RUN_ID = "local/demo/abcd1234"
@@ -301,7 +302,10 @@ def test_a_model_is_registered_with_its_digest_and_its_card(
     assert (version.name, version.uri, version.digest) == ("mimo-vl-tiny", uri, manifest.content_digest)
     assert version.alias == alias
     assert version.tags == {"mimo.run_id": RUN_ID, "mimo.stage": stage, "mimo.uri": uri}
-    assert version.card == store.get_bytes(f"{attempt}/output/model/README.md")[0].decode()
+    readme = store.get_bytes(f"{attempt}/output/model/README.md")[0].decode()
+    assert readme.startswith("---\nlibrary_name: transformers\n")
+    assert version.card == without_front_matter(readme)
+    assert version.card.startswith("# mimo-vl-tiny: ")
     # A rate would make another digest on every machine.
     assert "loss_last" in version.card
     assert "tokens_per_s" not in version.card

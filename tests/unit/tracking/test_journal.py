@@ -106,5 +106,7 @@ def test_a_model_source_leads_back_to_the_folder_of_the_model(tmp_path: Path) ->
     assert source == "mimo-store://local/p/abcd1234/base/attempt-1/output/model"
     assert resolve_source(store.uri(), source) == uri
     assert model_source(store, "s3://bucket/runs/x") == "s3://bucket/runs/x"
+    with pytest.raises(InputError, match="leads out of the store"):
+        resolve_source(store.uri(), "mimo-store://local/../../keys")
     with pytest.raises(InputError, match="is not below"):
         model_source(store, "file:///etc")
