@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.server
-import socket
 import subprocess
 import sys
 import threading
@@ -14,13 +13,9 @@ from pathlib import Path
 
 import urllib3
 
+from mimo_vl.free_port import free_port
+
 KEY, SECRET = "test-access", "test-secret"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

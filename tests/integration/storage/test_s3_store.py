@@ -9,6 +9,7 @@ import pytest
 
 from mimo_vl.config.storage import StorageConfig
 from mimo_vl.errors import ArtifactNotFoundError, DigestMismatchError, InputError, StorageError
+from mimo_vl.free_port import free_port
 from mimo_vl.schema.manifest import InputRef
 from mimo_vl.storage import ArtifactStore, Credentials, store_for_uri
 from mimo_vl.storage.artifacts import materialise, publish_directory
@@ -20,7 +21,7 @@ from mimo_vl.storage.checkpoints import (
     seal_checkpoint,
     upload_checkpoint,
 )
-from tests.fakes.s3_server import KEY, SECRET, Answers, answering, free_port
+from tests.fakes.s3_server import KEY, SECRET, Answers, answering
 from tests.unit.storage.store_contract import StoreContract
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
