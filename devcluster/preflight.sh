@@ -11,7 +11,7 @@ command -v go >/dev/null || missing+=("Go on PATH, the version named in devclust
 cgroup=/sys/fs/cgroup
 [ -e $cgroup/cgroup.controllers ] || cgroup=/sys/fs/cgroup/pids
 if mkdir $cgroup/mimo-preflight 2>/dev/null; then rmdir $cgroup/mimo-preflight; else missing+=("writable cgroups: $cgroup is read-only"); fi
-sysctl -qw net.ipv4.ip_forward=1 2>/dev/null || missing+=("net.ipv4.ip_forward, which cannot be set")
+[ -w /proc/sys/net/ipv4/ip_forward ] || missing+=("a writable net.ipv4.ip_forward, for the pods' network")
 
 [ ${#missing[@]} -eq 0 ] && exit 0
 printf 'needs %s\n' "${missing[@]}"

@@ -6,11 +6,11 @@ static: a leaf job is one attempt without restarts, so nothing is left for an el
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mimo_vl.errors import ConfigError
+from mimo_vl.free_port import free_port
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def read_node(environ: Mapping[str, str]) -> Node:
     """
     num_nodes = _number(environ, "PET_NNODES", "1")
     if num_nodes == 1:
-        return Node(rank=0, num_nodes=1, master_addr="127.0.0.1", master_port=_free_port())
+        return Node(rank=0, num_nodes=1, master_addr="127.0.0.1", master_port=free_port())
     rank = _number(environ, "PET_NODE_RANK")
     if not 0 <= rank < num_nodes:
         raise ConfigError(f"PET_NODE_RANK: got {rank}, wanted 0 to {num_nodes - 1} (PET_NNODES is {num_nodes})")
@@ -64,9 +64,3 @@ def _number(environ: Mapping[str, str], name: str, default: str = "") -> int:
     if not text.isdecimal():
         raise ConfigError(f"{name}: got {text!r}, wanted a number; elastic ranges (min:max) are not supported")
     return int(text)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -111,4 +111,4 @@ def _describe(error: Any) -> str:
     if kind == "missing":
         return f"{path}: missing; give it a value"
     shown = "" if isinstance(got, dict) else f"got {got!r}; "
-    return f"{path or 'config'}: {shown}{error['msg']}"
+    return f"{path or 'config'}: {shown}{error['msg'].removeprefix('Value error, ')}"

@@ -7,7 +7,7 @@ import socket
 import threading
 from types import TracebackType
 
-from tests.fakes.s3_server import free_port
+from mimo_vl.free_port import free_port
 
 _CHUNK_BYTES = 64 << 10
 

@@ -1,24 +1,21 @@
-"""An S3 server process on loopback."""
+"""An S3 server process on loopback, or a server that answers as a test wants."""
 
 from __future__ import annotations
 
 import contextlib
-import socket
+import http.server
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import urllib3
 
+from mimo_vl.free_port import free_port
+
 KEY, SECRET = "test-access", "test-secret"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -34,6 +31,32 @@ def serve_s3(log_path: Path) -> Iterator[str]:
         finally:
             process.terminate()
             process.wait()
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """Tests add do_PUT or do_GET."""
+
+    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def answering(handler: type[Answers]) -> Iterator[str]:
+    """Yields host:port."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def _wait_ready(port: int, process: subprocess.Popen[bytes]) -> None:

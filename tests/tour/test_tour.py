@@ -20,10 +20,11 @@ from jobs.cli_dashboards import page as dashboards_page
 from jobs.cli_run import RunRequest, run_pipeline
 from jobs.cli_target import open_target
 from jobs.kfp_local import DEFAULT_KFP_PYTHON, run_on_this_machine
+from mimo_vl.free_port import free_port
 from operators.mimo_pipeline.api import MimoPipelineStatus, StageState
 from operators.mimo_pipeline.local.state import RunFolder
 from tests.browser import Browser, Page, open_browser
-from tests.integration.observability.exporters import free_ports, start_prometheus, stop, wait_until
+from tests.integration.observability.exporters import start_prometheus, stop, wait_until
 
 pytestmark = [pytest.mark.tour, pytest.mark.timeout(600)]
 
@@ -123,7 +124,7 @@ def test_the_report_shows_every_stage_and_asks_nobody(run: Run, browser: Browser
 @pytest.mark.skipif(not shutil.which("prometheus"), reason="no prometheus: apt-get install prometheus")
 def test_the_dashboards_show_the_run(run: Run, browser: Browser, tmp_path: Path) -> None:
     """The controller goes over the finished run once more and shows Prometheus what its stages left."""
-    own, controller = (first := free_ports(16)), first + 1
+    own, controller = (first := free_port(16)), first + 1
     copy = _copy(run, tmp_path)
     request = RunRequest(
         profile="tiny", run_dir=copy, overrides=(*_OVERRIDES, f"observability.metrics_port={controller}")

@@ -13,7 +13,6 @@ each replica of the multimodal reward model builds on its own node.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from ray.serve.deployment import Application
 from mimo_vl.config.processing import ProcessingConfig
 from mimo_vl.config.rewards import RewardsConfig
 from mimo_vl.errors import InputError
+from mimo_vl.free_port import free_port
 from mimo_vl.rewards.media import MediaFolder
 from mimo_vl.rewards.router import PREFERENCE_TASKS
 from mimo_vl.rewards.service.deployments import RewardModelWorker, RuleWorker
@@ -79,7 +79,7 @@ def deploy(
     """
     _check(reward_models, token)
     place = place or ServicePlace()
-    port = place.port or _free_port()
+    port = place.port or free_port()
     serve.start(
         proxy_location="HeadOnly",
         http_options={
@@ -134,9 +134,3 @@ def _replicas(
         graceful_shutdown_timeout_s=2.0,
         graceful_shutdown_wait_loop_s=0.2,
     )(kind)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_LOOPBACK, 0))
-        return int(probe.getsockname()[1])

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from mimo_vl.errors import ServiceUnavailableError
+from mimo_vl.free_port import free_port, is_free
 from operators.mimo_pipeline.api import ApiModel
 from operators.mimo_pipeline.local.children import is_same_process, start_time_s
 from operators.mimo_pipeline.local.settings import server_environment
@@ -91,7 +92,7 @@ class TrackingServer:
 
     def _start(self, port: int | None) -> _ServerRecord:
         self._run_dir.mkdir(parents=True, exist_ok=True)
-        chosen = port if port is not None and _is_free(port) else _free_port()
+        chosen = port if port is not None and is_free(port) else free_port()
         log = self._run_dir / "logs" / "mlflow.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         argv = [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(chosen), "--workers", "1"]
@@ -140,18 +141,3 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
         os.kill(process.pid, number)
     except ProcessLookupError:
         return
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return int(probe.getsockname()[1])
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind((_HOST, port))
-        except OSError:
-            return False
-    return True

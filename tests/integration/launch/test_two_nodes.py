@@ -14,6 +14,7 @@ import pytest
 
 from mimo_vl.config.compose import compose, dump_config
 from mimo_vl.config.storage import StorageConfig
+from mimo_vl.free_port import free_port
 from mimo_vl.schema.environment import StageEnvironment
 from mimo_vl.schema.manifest import CheckpointRecord, InputRef, Manifest
 from mimo_vl.storage import ArtifactStore
@@ -22,7 +23,6 @@ from mimo_vl.storage.checkpoints import complete_steps
 from mimo_vl.storage.layout import attempt_prefix
 from mimo_vl.storage.local import LocalStore
 from mimo_vl.vocabulary import StageName
-from tests.fakes.s3_server import free_port
 from tests.fakes.training_world import OVERRIDES, publish_training_inputs
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]

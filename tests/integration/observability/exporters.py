@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -244,20 +242,6 @@ def start_prometheus(binary: str, folder: Path, port: int, targets: list[str]) -
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-
-
-def free_ports(count: int) -> int:
-    """First of `count` ports in a row that are free now."""
-    for _ in range(100):
-        first = random.randrange(20_000, 60_000)
-        try:
-            for port in range(first, first + count):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return first
-    raise AssertionError("no free ports in a row")
 
 
 def wait_until(is_done: Callable[[], bool], deadline_s: float, evidence: Callable[[], str]) -> None:

@@ -20,6 +20,7 @@ from jobs.cli_dashboards import build_server, page
 from mimo_vl.config.processing import ProcessingConfig
 from mimo_vl.config.rewards import RewardsConfig
 from mimo_vl.errors import InputError, ServiceUnavailableError
+from mimo_vl.free_port import free_port
 from mimo_vl.observability.dashboards.catalogue import DASHBOARDS
 from mimo_vl.observability.dashboards.grafana import dashboard_json
 from mimo_vl.observability.dashboards.page import PageRequest, last_minutes, panel_series
@@ -30,7 +31,6 @@ from tests.fakes.rewards import score_request
 from tests.integration.observability.exporters import (
     ROOT,
     LocalPipeline,
-    free_ports,
     show_ended_pipeline,
     show_morl,
     start_prometheus,
@@ -84,7 +84,7 @@ class Watched(NamedTuple):
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory, reward_url: str) -> Iterator[Watched]:
-    folder, first = tmp_path_factory.mktemp("watched"), free_ports(16)
+    folder, first = tmp_path_factory.mktemp("watched"), free_port(16)
     own, local, morl, ended, train = first, first + 1, first + 11, first + 12, first + 13
     targets = [f"127.0.0.1:{port}" for port in (local, local + 1, local + 2, morl, ended, train)]
     pipeline = LocalPipeline(folder / "local", local)

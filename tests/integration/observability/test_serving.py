@@ -11,10 +11,10 @@ import urllib3
 from prometheus_client import CollectorRegistry
 
 from jobs.stage_metrics import StageMetrics
+from mimo_vl.free_port import free_port
 from mimo_vl.observability import metrics
 from mimo_vl.observability.forwarded import ForwardedMetrics
 from mimo_vl.observability.prometheus import Instruments, PrometheusExporter, serve_metrics
-from tests.integration.observability.exporters import free_ports
 
 pytestmark = [pytest.mark.integration]
 
@@ -23,7 +23,7 @@ _LABELS = {"mimo_namespace": "team", "mimo_pipeline": "p", "stage": "morl", "att
 
 @pytest.fixture
 def first_port() -> int:
-    return free_ports(3)
+    return free_port(3)
 
 
 @pytest.fixture

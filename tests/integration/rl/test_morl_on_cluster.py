@@ -16,6 +16,7 @@ import pytest
 
 from mimo_vl.config.compose import compose, dump_config
 from mimo_vl.config.storage import StorageConfig
+from mimo_vl.free_port import free_port
 from mimo_vl.schema.environment import StageEnvironment
 from mimo_vl.schema.manifest import InputRef, Manifest
 from mimo_vl.storage import ArtifactStore
@@ -26,7 +27,6 @@ from mimo_vl.storage.local import LocalStore
 from mimo_vl.vocabulary import RlFamily, StageName
 from tests.fakes.ray_nodes import RAY_ENVIRONMENT, ray_nodes
 from tests.fakes.rl_world import build_rl_world
-from tests.fakes.s3_server import free_port
 
 # Three starts of MORL take minutes: it runs with the end-to-end tests, though it needs no Kubernetes.
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,7 +13,7 @@ from mimo_vl.config.storage import StorageConfig
 from mimo_vl.errors import PreconditionFailedError, StorageError
 from mimo_vl.storage import ArtifactStore, ObjectInfo, store_for_uri
 from tests.fakes.flaky_proxy import FlakyProxy
-from tests.fakes.s3_server import KEY, SECRET
+from tests.fakes.s3_server import KEY, SECRET, Answers, answering
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -149,33 +147,20 @@ def test_only_answers_that_may_change_are_waited_for(
     """The server refuses twice, then would accept."""
     seen: list[str] = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(Answers):
         def do_PUT(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             seen.append(self.path)
             body = b"<Error><Code>Refused</Code></Error>" if len(seen) < 3 else b""
-            self.send_response(status if body else 200)
-            self.send_header("ETag", '"abc"')
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *arguments: object) -> None:
-            pass
+            self.answer(status if body else 200, body, ETag='"abc"')
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    endpoint = f"127.0.0.1:{server.server_port}"
-    store = store_for_uri(ROOT, StorageConfig(kind="s3", endpoint=endpoint, secure=False, outage_timeout_s=30.0))
-    try:
+    with answering(Handler) as endpoint:
+        store = store_for_uri(ROOT, StorageConfig(kind="s3", endpoint=endpoint, secure=False, outage_timeout_s=30.0))
         if status == _SLOW_DOWN:
             assert store.put_bytes("k", b"x") == "abc"
         else:
             with pytest.raises(StorageError, match="HTTP 501 Refused"):
                 store.put_bytes("k", b"x")
-    finally:
-        server.shutdown()
-        server.server_close()
     assert len(seen) == num_requests

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 
 from mimo_vl.config.storage import StorageConfig
 from mimo_vl.errors import ArtifactNotFoundError, DigestMismatchError, InputError, StorageError
+from mimo_vl.free_port import free_port
 from mimo_vl.schema.manifest import InputRef
 from mimo_vl.storage import ArtifactStore, Credentials, store_for_uri
 from mimo_vl.storage.artifacts import materialise, publish_directory
@@ -22,7 +21,7 @@ from mimo_vl.storage.checkpoints import (
     seal_checkpoint,
     upload_checkpoint,
 )
-from tests.fakes.s3_server import KEY, SECRET, free_port
+from tests.fakes.s3_server import KEY, SECRET, Answers, answering
 from tests.unit.storage.store_contract import StoreContract
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
@@ -101,29 +100,19 @@ def test_a_store_that_stays_down_is_retryable_and_tells_no_credential(
 def test_conditional_writes_send_the_headers_of_the_standard(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[dict[str, str | None]] = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(Answers):
         def do_PUT(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             seen.append({name: self.headers[name] for name in ("If-None-Match", "If-Match")})
-            self.send_response(200)
-            self.send_header("ETag", '"abc"')
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self.answer(200, ETag='"abc"')
 
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    config = StorageConfig(kind="s3", endpoint=f"127.0.0.1:{server.server_port}", secure=False)
-    store = store_for_uri("s3://artifacts/x", config)
-    etag = store.put_bytes("k", b"1", if_none_match=True)
-    store.put_bytes("k", b"2", if_match=etag)
-    store.put_bytes("k", b"3")
-    server.shutdown()
-    server.server_close()
+    with answering(Handler) as endpoint:
+        store = store_for_uri("s3://artifacts/x", StorageConfig(kind="s3", endpoint=endpoint, secure=False))
+        etag = store.put_bytes("k", b"1", if_none_match=True)
+        store.put_bytes("k", b"2", if_match=etag)
+        store.put_bytes("k", b"3")
     assert seen == [
         {"If-None-Match": "*", "If-Match": None},
         {"If-None-Match": None, "If-Match": '"abc"'},
@@ -136,40 +125,29 @@ def test_an_input_in_another_store_is_read_there_and_with_its_own_keys(
 ) -> None:
     seen: list[str] = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(Answers):
         def do_GET(self) -> None:
             seen.append(self.headers["Authorization"].split("Credential=")[1].split("/")[0])
-            body = b"<Error><Code>NoSuchKey</Code></Error>"
-            self.send_response(404)
-            self.send_header("Content-Type", "application/xml")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *arguments: object) -> None:
-            pass
+            self.answer(404, b"<Error><Code>NoSuchKey</Code></Error>", Content_Type="application/xml")
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    storage = StorageConfig(kind="s3", endpoint=f"127.0.0.1:{server.server_port}", secure=False)
-    own = Credentials(access_key="reader", secret_key="reader-secret")
-    files = AttemptFiles(
-        root_uri="s3://artifacts",
-        prefix="a",
-        storage=StorageConfig(kind="s3", endpoint=f"127.0.0.1:{free_port()}", secure=False, outage_timeout_s=0),
-        scratch=partial(Path, tmp_path),
-        inputs_elsewhere={
-            "s3://models/own": InputAccess(storage=storage, credentials=lambda: own),
-            "s3://models/same-keys": InputAccess(storage=storage, credentials=lambda: None),
-        },
-    )
-    for name in ("own", "same-keys"):
-        with pytest.raises(ArtifactNotFoundError, match=f"s3://models/{name}"):
-            files.materialise(InputRef(uri=f"s3://models/{name}", digest="sha256:x"))
-    server.shutdown()
-    server.server_close()
+    with answering(Handler) as endpoint:
+        storage = StorageConfig(kind="s3", endpoint=endpoint, secure=False)
+        own = Credentials(access_key="reader", secret_key="reader-secret")
+        files = AttemptFiles(
+            root_uri="s3://artifacts",
+            prefix="a",
+            storage=StorageConfig(kind="s3", endpoint=f"127.0.0.1:{free_port()}", secure=False, outage_timeout_s=0),
+            scratch=partial(Path, tmp_path),
+            inputs_elsewhere={
+                "s3://models/own": InputAccess(storage=storage, credentials=lambda: own),
+                "s3://models/same-keys": InputAccess(storage=storage, credentials=lambda: None),
+            },
+        )
+        for name in ("own", "same-keys"):
+            with pytest.raises(ArtifactNotFoundError, match=f"s3://models/{name}"):
+                files.materialise(InputRef(uri=f"s3://models/{name}", digest="sha256:x"))
     assert seen == ["reader", KEY]
     # Every other input lies in the pipeline's store, which is away here.
     with pytest.raises(StorageError, match="cannot be reached"):

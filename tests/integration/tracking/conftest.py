@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from mimo_vl.free_port import free_port
+
 # On two cores that other processes keep busy.
 _START_S = 300.0
 _ROOT = Path(__file__).parents[3]
@@ -25,9 +26,7 @@ class Server:
     """Can be stopped and started again on the same port and database."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self.store = folder / "store"
         """Of pipelines whose models its pages shall open."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,21 +12,20 @@ from typing import Any
 
 import pytest
 
+from mimo_vl.free_port import free_port
+
 ROOT = Path(__file__).resolve().parents[3]
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def run_ranks(name: str, folder: Path, *, num_ranks: int, timeout_s: float = 400) -> list[int]:
     """Exit codes of the ranks. No compiler, no ninja: PATH is empty."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     environ = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {
         "PATH": str(folder / "empty"),
         "CXX": "",
         "WORLD_SIZE": str(num_ranks),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
+        "MASTER_PORT": str(free_port()),
         "OMP_NUM_THREADS": "1",
         "DS_ACCELERATOR": "cpu",
     }
