@@ -30,7 +30,7 @@ def sample_system(node_rank: int = 0) -> dict[str, float]:
 
 
 class SystemMetricsThread:
-    """Calls `log(values, sample index)` every `interval_s`; 0 = never."""
+    """Calls `log(values, sample index)` every `interval_s`, or once at the end of a shorter stage; 0 = never."""
 
     def __init__(
         self, log: Callable[[Mapping[str, float], int], None], *, interval_s: float, node_rank: int = 0
@@ -56,3 +56,5 @@ class SystemMetricsThread:
         while not self._stop.wait(self._interval_s):
             self._log(sample_system(self._node_rank), step)
             step += 1
+        if step == 0:
+            self._log(sample_system(self._node_rank), step)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from jobs.curate import main
+from jobs.stage_metrics import StageMetrics
 from mimo_vl.config.compose import compose
 from mimo_vl.config.data import TinySynthesisConfig
 from mimo_vl.data.pipelines.base import train_tokenizer
@@ -153,6 +154,7 @@ def test_the_job_returns_what_it_wrote(workshop: Workshop, curated: Path, tmp_pa
         out_dir=tmp_path / "out",
         progress=lambda step, total, **_: steps.append((step, total)),
         should_stop=lambda: False,
+        shown=StageMetrics(),
     )
     metrics = main(context)  # type: ignore[arg-type]
     assert metrics["datasets"] == 44

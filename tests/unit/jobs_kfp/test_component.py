@@ -15,6 +15,7 @@ from jobs.kfp_component import follow_report, follow_stage, given_reference, mak
 from jobs.run_source import build_source
 from mimo_vl.config.storage import StorageConfig
 from mimo_vl.errors import EXIT_RETRY, StorageError
+from mimo_vl.stop_request import StopRequest
 from mimo_vl.storage.artifacts import publish_directory
 from mimo_vl.storage.local import LocalStore
 from operators.mimo_pipeline.api import InputSpec, StageProgress, StageState, StageStatus
@@ -59,7 +60,7 @@ class StoredTarget(FakeKfpTarget):
 def target(tmp_path, monkeypatch) -> StoredTarget:
     target = StoredTarget(tmp_path / "store")
     monkeypatch.setattr(kfp_component, "open_kfp_target", lambda _: target)
-    monkeypatch.setattr(kfp_component, "_watch_sigterm", kfp_component.threading.Event)
+    monkeypatch.setattr(kfp_component, "_watch_sigterm", StopRequest)
     return target
 
 

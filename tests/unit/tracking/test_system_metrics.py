@@ -13,7 +13,7 @@ from mimo_vl.config.storage import TrackingConfig
 from mimo_vl.storage.local import LocalStore
 from mimo_vl.tracking import NullTracker, RunStatus, build_tracker, gpu_metrics
 from mimo_vl.tracking.journal import read_journal
-from mimo_vl.tracking.system_metrics import sample_system
+from mimo_vl.tracking.system_metrics import SystemMetricsThread, sample_system
 
 RUN = "runs/local/p/abcd1234"
 ATTEMPT = f"{RUN}/projector-warmup/attempt-1"
@@ -54,6 +54,15 @@ def test_every_value_names_its_node_and_its_gpu(monkeypatch: pytest.MonkeyPatch)
     assert values["system/gpu_memory_used/node-3/gpu-0"] == 1024.0
     assert values["system/process_pss/node-3"] > 0.0
     assert all("/node-3" in name for name in values)
+
+
+def test_a_stage_that_is_shorter_than_the_interval_has_one_sample() -> None:
+    samples: list[tuple[int, list[str]]] = []
+    thread = SystemMetricsThread(lambda values, step: samples.append((step, sorted(values))), interval_s=1000.0)
+    thread.start()
+    thread.stop()
+    assert [step for step, _ in samples] == [0]
+    assert "system/process_pss/node-0" in samples[0][1]
 
 
 def test_without_a_driver_there_are_no_gpu_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
