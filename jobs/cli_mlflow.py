@@ -39,8 +39,8 @@ def mlflow(
 
 
 def show(address: str, output: Format, *, wait: Callable[[], object]) -> None:
-    say(f"MLflow: {address} (Ctrl-C ends it)", output, address=address)
     with contextlib.suppress(KeyboardInterrupt):
+        say(f"MLflow: {address} (Ctrl-C ends it)", output, address=address)
         wait()
 
 

@@ -15,7 +15,7 @@ from jobs.kfp_local import DEFAULT_KFP_PYTHON
 from operators.mimo_pipeline.kubeflow.package import PACKAGES
 from tests.e2e.kube import Cluster
 from tests.e2e.pipelines import Pipelines
-from tests.e2e.release import CHART, ROOT, delete_namespace, explain, install, make_namespace
+from tests.e2e.release import ROOT, delete_namespace, explain, install, make_namespace
 
 pytestmark = [
     pytest.mark.e2e,
@@ -40,7 +40,7 @@ class Done:
 def done(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     delete_namespace(cluster, _NAMESPACE)
     make_namespace(cluster, _NAMESPACE)
-    install(cluster, _NAMESPACE, CHART / "values-devcluster.yaml", release="kfp")
+    install(cluster, _NAMESPACE, release="kfp")
     outputs = tmp_path_factory.mktemp("kfp")
     parameters = {
         "name": _PIPELINE,

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from jobs.cli_dashboards import page as dashboards_page
 from jobs.cli_run import RunRequest, run_pipeline
@@ -23,13 +22,12 @@ from jobs.kfp_local import DEFAULT_KFP_PYTHON, run_on_this_machine
 from mimo_vl.free_port import free_port
 from operators.mimo_pipeline.api import MimoPipelineStatus, StageState
 from operators.mimo_pipeline.local.state import RunFolder
-from tests.browser import Browser, Page, open_browser
+from tests.browser import Browser, open_browser
 from tests.integration.observability.exporters import start_prometheus, stop, wait_until
+from tests.tour.looking import ROOT, copy_run, take_picture
 
 pytestmark = [pytest.mark.tour, pytest.mark.timeout(600)]
 
-ROOT = Path(__file__).parents[2]
-_PICTURES = ROOT / "runs/tour"
 _OVERRIDES = ("@demo-ci",)
 _PHONE_WIDTH = 390
 
@@ -70,41 +68,31 @@ def mlflow(run: Run) -> Iterator[str]:
         yield stack.enter_context(target.open_tracking(target.load()))
 
 
-def _take(page: Page, name: str) -> None:
-    """A picture that shows something: one colour is a page that was not drawn."""
-    path = _PICTURES / f"{name}.png"
-    page.screenshot(path)
-    with Image.open(path) as image:
-        colours = image.convert("RGB").resize((360, 250)).getcolors(maxcolors=360 * 250)
-    assert colours is not None
-    assert len(colours) > 8, f"{path} is empty"
-
-
 def test_mlflow_shows_the_pipelines_run_and_its_attempts(run: Run, mlflow: str, browser: Browser) -> None:
     page = browser.open(mlflow)
     page.wait_for_text("Finished")
-    _take(page, "mlflow-run")
+    take_picture(page, "mlflow-run")
     experiment = mlflow.split("/runs/")[0]
     page.goto("about:blank")
     page.goto(f"{experiment}/runs")
     page.wait_for_text(run.run_id)
     for stage in ("long-context-sft", "morl"):
         page.wait_for_text(f"{stage}-{run.status.stage(stage).attempt}")
-    _take(page, "mlflow-experiment")
+    take_picture(page, "mlflow-experiment")
 
 
 def test_mlflow_shows_the_report_among_the_artifacts(run: Run, mlflow: str, browser: Browser) -> None:
     page = browser.open(f"{mlflow}/artifacts/report.html")
     shown = "[...document.querySelectorAll('iframe')].map(f => f.contentDocument?.body?.innerText ?? '').join('')"
     page.wait_for(f"({shown}).includes('long-context-sft')")
-    _take(page, "mlflow-artifacts")
+    take_picture(page, "mlflow-artifacts")
 
 
 def test_mlflow_shows_the_registered_models(run: Run, mlflow: str, browser: Browser) -> None:
     page = browser.open(f"{mlflow.split('/#/')[0]}/#/models/mimo-vl-tiny")
     for alias in ("sft", "rl", "reward-text", "reward-multimodal"):
         page.wait_for_text(alias)
-    _take(page, "mlflow-models")
+    take_picture(page, "mlflow-models")
 
 
 def test_the_report_shows_every_stage_and_asks_nobody(run: Run, browser: Browser) -> None:
@@ -114,18 +102,18 @@ def test_the_report_shows_every_stage_and_asks_nobody(run: Run, browser: Browser
     assert run.digest("morl").removeprefix("sha256:")[:8] in page.evaluate("document.documentElement.outerHTML")
     assert [url for url in page.requests if not url.startswith(("file:", "data:"))] == []
     assert page.errors == []
-    _take(page, "report")
+    take_picture(page, "report")
     page.resize(_PHONE_WIDTH, 844, is_phone=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= _PHONE_WIDTH
     page.prefer_dark()
-    _take(page, "report-phone-dark")
+    take_picture(page, "report-phone-dark")
 
 
 @pytest.mark.skipif(not shutil.which("prometheus"), reason="no prometheus: apt-get install prometheus")
 def test_the_dashboards_show_the_run(run: Run, browser: Browser, tmp_path: Path) -> None:
     """The controller goes over the finished run once more and shows Prometheus what its stages left."""
     own, controller = (first := free_port(16)), first + 1
-    copy = _copy(run, tmp_path)
+    copy = copy_run(run.folder.path, tmp_path)
     request = RunRequest(
         profile="tiny", run_dir=copy, overrides=(*_OVERRIDES, f"observability.metrics_port={controller}")
     )
@@ -152,12 +140,12 @@ def test_the_dashboards_show_the_run(run: Run, browser: Browser, tmp_path: Path)
     text = page.text()
     assert [s.name for s in run.status.stages if s.name not in text] == []
     assert page.errors == []
-    _take(page, "dashboards")
+    take_picture(page, "dashboards")
 
 
 @pytest.mark.skipif(not DEFAULT_KFP_PYTHON.is_file(), reason="no environment of kfp: make setup-kfp")
 def test_the_package_for_kubeflow_follows_the_run_step_by_step(run: Run, browser: Browser, tmp_path: Path) -> None:
-    copy = _copy(run, tmp_path)
+    copy = copy_run(run.folder.path, tmp_path)
     request = RunRequest(profile="tiny", run_dir=copy, overrides=_OVERRIDES)
     name = run.folder.load().metadata.name
     assert run_on_this_machine(request, parameters={"follow": True, "name": name}) == 0
@@ -168,24 +156,4 @@ def test_the_package_for_kubeflow_follows_the_run_step_by_step(run: Run, browser
     path = next(p for p, text in told.items() if run.digest("morl") in text)
     page = browser.open(path.as_uri())
     page.wait_for_text(run.digest("morl"))
-    _take(page, "kubeflow-step")
-
-
-def _copy(run: Run, folder: Path) -> Path:
-    """The run's state, to be gone over again; its files are linked, and whoever writes one makes it anew."""
-    copy = folder / run.folder.path.name
-    copy.mkdir()
-    for name in ("pipeline.json", "state", "store"):
-        source = run.folder.path / name
-        if source.is_dir():
-            shutil.copytree(source, copy / name, copy_function=_link)
-        elif source.exists():
-            shutil.copy(source, copy / name)
-    return copy
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+    take_picture(page, "kubeflow-step")

@@ -1,0 +1,44 @@
+"""The run with faults, which the tests of this folder look at.
+
+MIMO_E2E_KEEP=1 keeps its namespace afterwards. MIMO_E2E_REUSE=1 asks the run that an earlier call has kept, without
+installing or running anything; what only a watch over the whole run can tell is skipped then.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.kube import Cluster
+from tests.e2e.pod_watch import PodWatch
+from tests.e2e.release import ROOT, delete_namespace, install, make_namespace
+from tests.e2e.with_faults.drive import NAMESPACE, FaultRun, drive
+
+
+@pytest.fixture(scope="package")
+def run(cluster: Cluster) -> Iterator[FaultRun]:
+    if os.environ.get("MIMO_E2E_REUSE"):
+        reused = FaultRun(cluster, PodWatch(cluster, NAMESPACE), {}, {})
+        reused.note_objects()
+        yield reused
+        return
+    delete_namespace(cluster, NAMESPACE)
+    make_namespace(cluster, NAMESPACE)
+    install(cluster, NAMESPACE)
+    cluster.kubectl("apply", "-n", NAMESPACE, "-f", str(ROOT / "examples/demo-ci.yaml"))
+    with PodWatch(cluster, NAMESPACE) as watch:
+        current = FaultRun(cluster, watch, {}, {})
+        drive(current)
+        yield current
+    if not os.environ.get("MIMO_E2E_KEEP"):
+        delete_namespace(cluster, NAMESPACE)
+
+
+@pytest.fixture
+def watched(run: FaultRun) -> FaultRun:
+    """A run that this call has followed from its start."""
+    if run.watch.num_polls == 0:
+        pytest.skip("MIMO_E2E_REUSE: nobody watched the pods of this run")
+    return run

@@ -1,0 +1,107 @@
+"""The short pipeline, driven through three faults: a worker, the operator and the Ray head are lost."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from mimo_vl.storage.checkpoints import complete_steps
+from mimo_vl.storage.layout import CHECKPOINTS_DIR, attempt_prefix, join
+from tests.e2e import faults
+from tests.e2e.kube import Cluster, eventually
+from tests.e2e.pod_watch import PodWatch
+from tests.e2e.port_forward import open_release_store
+from tests.e2e.release import explain
+from tests.e2e.shown_metrics import metrics_of_running_stage
+
+NAMESPACE, PIPELINE = "mimo-e2e", "demo-ci"
+# On two cores; a single stage takes a minute or less.
+STAGE_DEADLINE_S = 600.0
+
+
+@dataclass
+class FaultRun:
+    cluster: Cluster
+    watch: PodWatch
+    objects: dict[str, set[str]]
+    """Kind -> names of leaf jobs that were seen."""
+    notes: dict[str, Any]
+
+    def pipeline(self) -> dict[str, Any]:
+        found = self.cluster.get("mimopipelines", PIPELINE, NAMESPACE)
+        assert found is not None
+        return found
+
+    @property
+    def run_id(self) -> str:
+        return f"{NAMESPACE}/{PIPELINE}/{self.pipeline()['metadata']['uid'][:8]}"
+
+    def stage(self, name: str) -> dict[str, Any]:
+        stages = self.pipeline().get("status", {}).get("stages", [])
+        return next((s for s in stages if s["name"] == name), {"name": name, "state": "Pending", "attempt": 0})
+
+    def note_objects(self) -> None:
+        for kind in ("jobs", "pytorchjobs", "rayjobs"):
+            for item in self.cluster.list(kind, NAMESPACE, "mimo.dev/stage"):
+                self.objects.setdefault(kind, set()).add(item["metadata"]["labels"]["mimo.dev/stage"])
+
+    def wait(self, what: str, stage: str, *, step: int = 0, ended: bool = False) -> None:
+        """Until the stage runs and has done `step` steps, or has succeeded."""
+
+        def probe() -> bool:
+            self.note_objects()
+            now = self.stage(stage)
+            if now["state"] == "Failed" or self.pipeline().get("status", {}).get("phase") == "Failed":
+                pytest.fail(f"{stage}: {now}\n{explain(self.cluster, NAMESPACE)}")
+            if ended:
+                return bool(now["state"] == "Succeeded")
+            progress = now.get("progress") or {}
+            return bool(now["state"] == "Running" and progress.get("step", 0) >= step)
+
+        eventually(
+            what, probe, deadline_s=STAGE_DEADLINE_S, interval_s=1.0, explain=lambda: explain(self.cluster, NAMESPACE)
+        )
+
+
+def drive(run: FaultRun) -> None:
+    """The pipeline from start to end, with the three faults."""
+    run.wait("stage 3 trains", "multimodal-pretraining", step=6)
+    worker = "mimo.dev/stage=multimodal-pretraining,training.kubeflow.org/replica-type=worker"
+    run.notes["lost_worker"] = faults.lose_pod(run.cluster, NAMESPACE, worker)
+    run.wait("RL data is curated", "curate-rl")
+    run.notes["before_operator_kill"] = {s["name"]: s["attempt"] for s in run.pipeline()["status"]["stages"]}
+    run.notes["killed_operators"] = faults.kill_operator(run.cluster, NAMESPACE)
+    run.wait("MORL has started", "morl")
+    _wait_for_saved_step(run, "morl", 1)
+    head = "mimo.dev/stage=morl,mimo.dev/component=ray-head"
+    run.notes["lost_head"] = faults.lose_pod(run.cluster, NAMESPACE, head)
+    run.wait("morl succeeds", "morl", ended=True)
+    run.wait("evaluation has started", "evaluate")
+    run.notes["live_metrics"] = _metrics_while_it_runs(run, "evaluate")
+    for stage in ("evaluate", "finalize"):
+        run.wait(f"{stage} succeeds", stage, ended=True)
+
+
+def _metrics_while_it_runs(run: FaultRun, stage: str) -> str:
+    """The first that its pod shows; "" if it ended before."""
+    while run.stage(stage)["state"] == "Running":
+        text = metrics_of_running_stage(run.cluster, NAMESPACE, stage)
+        if text:
+            return text
+        time.sleep(1.0)
+    return ""
+
+
+def _wait_for_saved_step(run: FaultRun, stage: str, step: int) -> None:
+    """By the store, which knows seconds before the status does: the fault is to come between two steps."""
+    with open_release_store(run.cluster, NAMESPACE) as store:
+        folder = join(attempt_prefix(run.run_id, stage, run.stage(stage)["attempt"]), CHECKPOINTS_DIR)
+        eventually(
+            f"{stage} has saved step {step}",
+            lambda: max(complete_steps(store, folder), default=0) >= step,
+            deadline_s=STAGE_DEADLINE_S,
+            explain=lambda: explain(run.cluster, NAMESPACE),
+        )

@@ -1,0 +1,277 @@
+"""One stage is killed, one crashes, each goes on in a second attempt: every window tells so, while it runs and after.
+
+The run takes base and curate from that of `make demo-ci`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from jobs.cli_dashboards import page as dashboards_page
+from jobs.cli_run import RunRequest
+from jobs.cli_target import open_target
+from jobs.kfp_local import DEFAULT_KFP_PYTHON, run_on_this_machine
+from mimo_vl.free_port import free_port
+from mimo_vl.vocabulary import StageName
+from operators.mimo_pipeline.local.state import RunFolder
+from tests.browser import Browser, open_browser
+from tests.integration.observability.exporters import start_prometheus, stop, wait_until
+from tests.tour.looking import ROOT, copy_run, take_picture
+
+pytestmark = [pytest.mark.tour, pytest.mark.timeout(600)]
+
+KILLED, CRASHED = "projector-warmup", "vision-language-alignment"
+STAGES = ("base", "curate", KILLED, CRASHED, "finalize")
+# Two attempts of the two stages in half a minute each; another learning rate, so that neither is reused.
+OVERRIDES = ("@demo-ci", f"stages.{KILLED}.lr=1.1e-3", f"stages.{KILLED}.num_steps=4", f"stages.{CRASHED}.num_steps=4")
+_DEADLINE_S = 240.0
+
+
+@dataclass
+class Windows:
+    """What each window shows of a run at one time."""
+
+    status: dict[str, Any]
+    table: str
+    attempts: dict[str, list[dict[str, Any]]]
+    mlflow: dict[str, str]
+    dashboards: str
+
+    def stage(self, name: str) -> dict[str, Any]:
+        return next(s for s in self.status["status"]["stages"] if s["name"] == name)
+
+
+@dataclass
+class Faulty:
+    folder: Path
+    during: dict[str, Windows] = field(default_factory=dict)
+    """By the stage whose second attempt ran."""
+    after: Windows | None = None
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def faulty(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
+    made = Path(os.environ.get("MIMO_TOUR_RUN", ROOT / "runs/demo-ci"))
+    assert RunFolder(made).load_or_none() is not None, f"no run in {made}; make one with: make demo-ci"
+    program = shutil.which("prometheus")
+    if program is None:
+        pytest.skip("no prometheus: apt-get install prometheus")
+    folder = copy_run(made, tmp_path_factory.mktemp("faulty"))
+    own, controller = (first := free_port(2)), first + 1
+    run = Faulty(folder)
+    with ExitStack() as stack:
+        server = start_prometheus(program, folder / "prometheus", own, [f"127.0.0.1:{controller}"])
+        stack.callback(stop, server)
+        process = _start(folder, controller)
+        stack.callback(_end, process)
+        look = Look(folder, f"http://127.0.0.1:{own}", browser)
+        for stage, fault in ((KILLED, _kill_attempt), (CRASHED, _crash_rank)):
+            _wait_for(look, process, stage, attempt=1)
+            fault(process)
+            _wait_for(look, process, stage, attempt=2)
+            look.wait_until_scraped(stage, attempt=2)
+            run.during[stage] = look.around()
+        assert process.wait(timeout=_DEADLINE_S) == 0, _log(folder)
+        run.after = look.around()
+        yield run
+
+
+@dataclass
+class Look:
+    folder: Path
+    prometheus: str
+    browser: Browser
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._mimo("status", "--output", "json"))
+        return found
+
+    def around(self) -> Windows:
+        report = json.loads(self._mimo("report", "--output", "json"))
+        attempts = {s["name"]: s["attempts"] for s in report["stages"]}
+        return Windows(
+            status=self.status(),
+            table=self._mimo("status"),
+            attempts=attempts,
+            mlflow=self._mlflow([f"{s}-{n + 1}" for s in (KILLED, CRASHED) for n in range(len(attempts.get(s, [])))]),
+            dashboards=self._dashboards(),
+        )
+
+    def wait_until_scraped(self, stage: str, *, attempt: int) -> None:
+        label = f"{stage}-{attempt}"
+        wait_until(lambda: label in self._dashboards(), 60.0, lambda: f"{label} is not in {self._dashboards()[:3000]}")
+
+    def _dashboards(self) -> str:
+        path = self.folder / "dashboards.html"
+        chosen = {"namespace": ".*", "pipeline": ".*"}
+        path.write_text(dashboards_page(self.prometheus, minutes=10, chosen=chosen), encoding="utf-8")
+        page = self.browser.open(path.as_uri())
+        assert page.errors == []
+        take_picture(page, "failures-dashboards")
+        return page.text()
+
+    def _mlflow(self, names: list[str]) -> dict[str, str]:
+        """Text of the page of each attempt that is named, by its name."""
+        target = open_target(self.folder, "", "", "", None)
+        with target.open_tracking(target.load()) as address:
+            runs = _ids(address, names)
+            texts = {}
+            for name, run_id in runs.items():
+                page = self.browser.open(f"{address.split('/runs/')[0]}/runs/{run_id}")
+                page.wait_for_text("Status")
+                page.wait_for_text(name)
+                texts[name] = page.text()
+                take_picture(page, f"failures-mlflow-{name}")
+            return texts
+
+    def _mimo(self, *arguments: str) -> str:
+        command = [sys.executable, "-m", "jobs.cli", *arguments, "--run-dir", str(self.folder)]
+        ended = subprocess.run(command, cwd=ROOT, env=_environ(), capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout
+
+
+def _ids(address: str, names: list[str]) -> dict[str, str]:
+    """By the server's own answer: the newest run of each name."""
+    from mimo_vl.tracking.rest import MlflowRest
+
+    rest = MlflowRest(address.split("/#/")[0], timeout_s=20.0)
+    experiment = address.split("/experiments/")[1].split("/")[0]
+    body = {"experiment_ids": [experiment], "order_by": ["attributes.start_time ASC"]}
+    found = {r["info"]["run_name"]: r["info"]["run_id"] for r in rest.post("runs/search", body)["runs"]}
+    return {name: found[name] for name in names}
+
+
+def _environ() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {"COLUMNS": "250"}
+
+
+def _start(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "jobs.cli", "run", "--run-dir", str(folder), "--stages", ",".join(STAGES)]
+    for override in (*OVERRIDES, f"observability.metrics_port={port}"):
+        command += ["--override", override]
+    with (folder / "run.log").open("wb") as log:
+        return subprocess.Popen(command, cwd=ROOT, env=_environ(), stdout=log, stderr=subprocess.STDOUT)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """As Ctrl-C does: it ends what it has started."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+
+
+def _wait_for(look: Look, process: subprocess.Popen[bytes], stage: str, *, attempt: int) -> None:
+    """Until that attempt has a process that trains."""
+
+    def is_there() -> bool:
+        assert process.poll() is None, _log(look.folder)
+        found = RunFolder(look.folder).load_or_none()
+        stages = found.status.stages if found else ()
+        now = next((s for s in stages if s.name == stage), None)
+        is_running = now is not None and (now.attempt, now.state) == (attempt, "Running")
+        return is_running and bool(_processes(process, "jobs.train"))
+
+    wait_until(is_there, _DEADLINE_S, lambda: _log(look.folder))
+
+
+def _processes(run: subprocess.Popen[bytes], module: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.Process(run.pid).children(recursive=True):
+        try:
+            if module in process.cmdline():
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def _kill_attempt(run: subprocess.Popen[bytes]) -> None:
+    """Launcher and ranks at once, as a machine that is lost: nobody can say why."""
+    for process in [*_processes(run, "jobs.launch"), *_processes(run, "jobs.train")]:
+        process.kill()
+
+
+def _crash_rank(run: subprocess.Popen[bytes]) -> None:
+    """As an assertion in a library does; the launcher sees it and says so."""
+    _processes(run, "jobs.train")[-1].send_signal(signal.SIGABRT)
+
+
+def _log(folder: Path) -> str:
+    return (folder / "run.log").read_text(encoding="utf-8", errors="replace")[-4000:]
+
+
+def _states(windows: Windows, stage: str) -> list[str]:
+    return [a["state"] for a in windows.attempts[stage]]
+
+
+@pytest.mark.parametrize("stage", [KILLED, CRASHED])
+def test_while_the_second_attempt_runs(faulty: Faulty, stage: str) -> None:
+    shown = faulty.during[stage]
+    assert shown.status["status"]["phase"] == "Running"
+    assert (shown.stage(stage)["state"], shown.stage(stage)["attempt"]) == ("Running", 2)
+    row = next(line for line in shown.table.splitlines() if stage in line)
+    assert "Running" in row
+    assert " 2 " in row
+    first, second = _states(shown, stage)
+    assert (first in ("Failed", "Lost"), second) == (True, "Running")
+    assert f"{stage}-2" in shown.dashboards
+    assert "Finished" not in shown.mlflow[f"{stage}-1"]
+
+
+@pytest.mark.parametrize("stage", [KILLED, CRASHED])
+def test_in_the_end(faulty: Faulty, stage: str) -> None:
+    shown = faulty.after
+    assert shown is not None
+    assert shown.status["status"]["phase"] == "Succeeded"
+    assert (shown.stage(stage)["state"], shown.stage(stage)["attempt"]) == ("Succeeded", 2)
+    first, second = _states(shown, stage)
+    assert (first in ("Failed", "Lost"), second) == (True, "Succeeded")
+    assert "Finished" in shown.mlflow[f"{stage}-2"]
+
+
+def test_the_killed_attempt_is_told_as_killed(faulty: Faulty) -> None:
+    assert faulty.after is not None
+    for shown in (*faulty.during.values(), faulty.after):
+        assert "was killed" in shown.attempts[KILLED][0]["message"]
+        assert "Killed" in shown.mlflow[f"{KILLED}-1"]
+
+
+def test_the_crashed_attempt_is_told_with_its_signal(faulty: Faulty) -> None:
+    assert faulty.after is not None
+    for shown in (faulty.during[CRASHED], faulty.after):
+        assert "SIGABRT" in shown.attempts[CRASHED][0]["message"]
+        assert "SIGABRT" in shown.mlflow[f"{CRASHED}-1"]
+
+
+@pytest.mark.skipif(not DEFAULT_KFP_PYTHON.is_file(), reason="no environment of kfp: make setup-kfp")
+def test_a_step_of_kubeflow_names_the_attempt_that_succeeded(faulty: Faulty) -> None:
+    pipeline = RunFolder(faulty.folder).load()
+    request = RunRequest(profile="tiny", run_dir=faulty.folder, overrides=pipeline.spec.overrides, stages=STAGES)
+    parameters = {"follow": True, "name": pipeline.metadata.name}
+    assert run_on_this_machine(request, parameters=parameters) == 0
+    outputs = [json.loads(path.read_text()) for path in (faulty.folder / "kfp").rglob("executor_output.json")]
+    told = [json.dumps(found) for found in outputs]
+    for stage in (KILLED, CRASHED):
+        digest = pipeline.status.stage(StageName(stage)).digest
+        [of_stage] = [text for text in told if digest in text and f'"stage": "{stage}"' in text]
+        assert '"attempt": 2' in of_stage
