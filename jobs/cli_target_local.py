@@ -90,6 +90,7 @@ class LocalTarget:
     def open_tracking(self, pipeline: PipelineObject, /) -> Iterator[str]:
         from jobs.run_source import tracking_uri
         from operators.mimo_pipeline.local.tracking_server import TrackingServer, wait_until_it_answers
+        from operators.mimo_pipeline.tracking_page import tracking_page
 
         given = tracking_uri(pipeline)
         if given:
@@ -100,7 +101,9 @@ class LocalTarget:
         try:
             address = server.uri()
             wait_until_it_answers(address)
-            yield address
+            with self.open_source(pipeline) as source:
+                page = tracking_page(source.store, pipeline.run_id, server=address)
+            yield page or address
         finally:
             # Stages of a run that goes on send to it.
             if folder.controller_alive() is None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from mimo_vl.errors import ArtifactNotFoundError, InputError
+from mimo_vl.errors import InputError
 from mimo_vl.schema.manifest import Revocation
 from mimo_vl.storage.artifacts import read_manifest
 from mimo_vl.storage.attempts import read_claim, read_exit_record, read_progress, revoke_attempt
 from mimo_vl.storage.checkpoints import complete_steps
-from mimo_vl.storage.layout import CHECKPOINTS_DIR, MANIFEST, REVOKED, TRACKING, attempt_prefix, join, run_prefix
+from mimo_vl.storage.layout import CHECKPOINTS_DIR, MANIFEST, REVOKED, attempt_prefix, join
 from mimo_vl.storage.store import ArtifactStore
 from operators.mimo_pipeline.cluster_observation import StoreEvidence
 from operators.mimo_pipeline.plan import Output
+from operators.mimo_pipeline.tracking_page import tracking_page
 
 logger = logging.getLogger(__name__)
 
@@ -68,14 +68,7 @@ class EvidenceReader:
 
     def tracking_url(self) -> str:
         """Page of the parent run in the tracking server; empty until a stage has made the run."""
-        try:
-            record = json.loads(self._store.get_bytes(join(run_prefix(self._run_id), TRACKING))[0])
-            return f"{record['uri'].rstrip('/')}/#/experiments/{record['experiment_id']}/runs/{record['run_id']}"
-        except ArtifactNotFoundError:
-            return ""
-        except (KeyError, ValueError) as error:
-            logger.error("unusable %s: %s", TRACKING, error)
-            return ""
+        return tracking_page(self._store, self._run_id)
 
     def forget(self, stage: str, attempt: int) -> None:
         """Read anew next time."""
