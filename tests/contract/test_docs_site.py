@@ -60,6 +60,7 @@ def hooks() -> ModuleType:
         ),
         ("docs/how-to/x.md", "how-to/x.md", "[start](../../README.md)", "[start](../index.md)"),
         ("docs/a.md", "a.md", "[web](https://example.com/x.md)", "[web](https://example.com/x.md)"),
+        ("docs/a.md", "a.md", "`([a-z]([-a-z]*)?)?` [`b`](b.md)", "`([a-z]([-a-z]*)?)?` [`b`](b.md)"),
     ],
 )
 def test_links_lead_to_pages_or_name_a_file(
