@@ -38,6 +38,17 @@ def _pages(nav: Any) -> Iterator[str]:
         yield from _pages(entry)
 
 
+def test_a_broken_link_fails_the_build() -> None:
+    """mkdocs counts the warnings that it shows: with --quiet, --strict finds none."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (build,) = [line for line in makefile.splitlines() if "mkdocs build" in line]
+    assert "--strict" in build
+    assert "--quiet" not in build
+    assert "-q" not in build.split()
+    site = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), Loader=_Loader)
+    assert set(site["validation"].values()) == {"warn"}
+
+
 @pytest.fixture(scope="module")
 def hooks() -> ModuleType:
     spec = importlib.util.spec_from_file_location("site_hooks", ROOT / "docs/_site/hooks.py")
