@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -47,6 +48,12 @@ def test_python_on_a_page_imports_what_exists(page: Path) -> None:
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith(("mimo_vl", "jobs", "operators")):
                 source = (ROOT / str(node.module).replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8")
                 assert [a.name for a in node.names if not re.search(rf"\b{a.name}\b", source)] == [], node.module
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_yaml_on_a_page_can_be_read(page: Path) -> None:
+    for text in re.findall(r"^```yaml\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S):
+        assert all(isinstance(document, dict) for document in yaml.safe_load_all(text))
 
 
 def test_every_file_on_the_paper_map_exists() -> None:

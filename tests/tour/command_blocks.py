@@ -60,7 +60,7 @@ class Terminal:
         (target / "store").symlink_to((source / "store").resolve())
 
     def type(self, block: Block, *, timeout_s: float) -> subprocess.CompletedProcess[str]:
-        """Stops at the first command that fails. Each block starts in the folder, with nothing of the blocks before."""
+        """Stops at the first command that fails. Each block is a shell of its own, in the folder."""
         environment = {**os.environ, "PATH": f"{self.folder}/.venv/bin:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
         return subprocess.run(
             ["bash", "-euo", "pipefail", "-c", block.commands],
