@@ -75,7 +75,8 @@ def test_every_exit_code_is_on_the_page_and_in_the_help() -> None:
 
 def _commands_on(page: Path) -> Iterator[tuple[str, list[str]]]:
     """(words after `mimo`, options) of each command in a block of a page, without what it takes from another."""
-    for block in re.findall(r"^```(?:bash)?\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S):
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+    for block in (text for language, text in blocks if language in ("", "bash")):
         for line in re.sub(r"\\\n|\$\(.*?\)", " ", block).splitlines():
             if typed := re.match(r"(?:\S*/)?mimo ([a-z].*)", line.split("#")[0].split("|")[0]):
                 yield typed[1], re.findall(r"(?<=\s)--?[a-z][a-z-]*", typed[1])

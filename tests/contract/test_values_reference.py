@@ -77,3 +77,11 @@ def test_a_value_that_only_the_schema_knows_is_undocumented(tmp_path: Path) -> N
     schema["properties"]["minio"]["properties"]["forgotten"] = {"type": "string"}
     (tmp_path / "values.schema.json").write_text(json.dumps(schema), encoding="utf-8")
     assert undocumented_values(tmp_path) == ["minio.forgotten"]
+
+
+def test_values_that_pages_set_exist() -> None:
+    rows = set(re.findall(r"^\| `([\w.]+)` \|", (ROOT / "docs/values.md").read_text(encoding="utf-8"), re.M))
+    pages = [ROOT / "README.md", CHART / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    named = {name for page in pages for name in re.findall(r"--set '?([a-z][\w.]+)", page.read_text(encoding="utf-8"))}
+    assert len(named) > 8
+    assert named - rows == set()
