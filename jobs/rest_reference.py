@@ -28,9 +28,9 @@ from mimo_vl.schema.reward import (
 from mimo_vl.vocabulary import RewardTask
 
 _HEAD = """\
-<!-- generated from mimo_vl/schema/reward.py and mimo_vl/rewards by `make generate`; do not edit -->
 # REST interface of the reward service
 
+<!-- generated from mimo_vl/schema/reward.py and mimo_vl/rewards by `make generate`; do not edit -->
 Reinforcement learning asks it for the reward of each completion; any program may. One call scores a batch: rule tasks
 by rules, preference tasks by reward models. Every reward is in [0, 1], or null where nothing can be said.
 

@@ -38,6 +38,12 @@ def _pages(nav: Any) -> Iterator[str]:
         yield from _pages(entry)
 
 
+def test_every_page_begins_with_its_title() -> None:
+    """Else the site names it by its file."""
+    pages = sorted((ROOT / "docs").rglob("*.md"))
+    assert [p.name for p in pages if not p.read_text(encoding="utf-8").startswith("# ")] == []
+
+
 def test_a_broken_link_fails_the_build() -> None:
     """mkdocs counts the warnings that it shows: with --quiet, --strict finds none."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
