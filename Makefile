@@ -79,8 +79,9 @@ test: setup-dev setup-kfp lint types ## lint, types, import contracts, unit, con
 tour: setup-dev setup-kfp demo-ci ## look at the run of demo-ci in MLflow, dashboards, report and a package for Kubeflow Pipelines; pictures in runs/tour
 	$(BIN)/python -m pytest -q -m tour -p no:randomly tests/tour
 
+# Not --quiet: mkdocs would not see the warnings that --strict counts.
 docs: $(VENV)-docs/.docs ## the documentation as a site in runs/site; a broken link is an error
-	NO_MKDOCS_2_WARNING=1 $(CURDIR)/$(VENV)-docs/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(CURDIR)/$(VENV)-docs/bin/mkdocs build --strict
 	@echo "open runs/site/index.html"
 
 lint: setup-dev ## ruff and import contracts

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
-_HEAD = """<!-- Made from the commands by `make generate`. -->
-# Command line
+_HEAD = """# Command line
 
+<!-- generated from the commands by `make generate`; do not edit -->
 `mimo --help` lists the commands, `mimo COMMAND --help` explains one. `mimo --install-completion` teaches the shell
 (bash, zsh, fish) to complete commands, options and names of runs.
 

@@ -10,12 +10,17 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from jobs.cli_reference import cli_reference
+from jobs.rest_reference import rest_reference
 from operators.mimo_pipeline.generate import FILES as OPERATOR_FILES
 from operators.mimo_pipeline.generate import ROOT, stale_files, write_files
 
 logger = logging.getLogger(__name__)
 
-FILES: Mapping[str, Callable[[], str]] = {**OPERATOR_FILES, "docs/cli.md": cli_reference}
+FILES: Mapping[str, Callable[[], str]] = {
+    **OPERATOR_FILES,
+    "docs/cli.md": cli_reference,
+    "docs/rest.md": rest_reference,
+}
 
 
 def main(arguments: Sequence[str]) -> int:

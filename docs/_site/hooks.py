@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 # Pages that the repository keeps at its root, and their place on the site.
 _ROOT_PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
-_LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[^)#:\s]+)(?P<anchor>#[^)]*)?\)")
+# Code comes first: a regular expression in it may look like a link.
+_LINK = re.compile(r"`[^`\n]+`|(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[^)#:\s]+)(?P<anchor>#[^)]*)?\)")
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
@@ -34,6 +35,8 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
 def _on_site(link: re.Match[str], source: str, place: str) -> str:
     """Every link is relative to a file of the repository; on the site some of those files do not exist."""
+    if link["target"] is None:
+        return link[0]
     target = os.path.normpath(PurePosixPath(source).parent / link["target"])
     goal = _ROOT_PAGES.get(target) or (target.removeprefix("docs/") if target.startswith("docs/") else None)
     if goal is None or not goal.endswith(".md"):

@@ -21,3 +21,9 @@ class Record(BaseModel):
     @classmethod
     def from_json(cls, data: bytes | str) -> Self:
         return cls.model_validate_json(data)
+
+
+class DescribedRecord(Record):
+    """A docstring under a field is its description, which a reference page shows."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from mimo_vl.schema.record import Record
+from mimo_vl.schema.record import DescribedRecord, Record
 from mimo_vl.vocabulary import DataType, Language, RewardTask, RlFamily, Split
 
 
@@ -22,16 +22,18 @@ class MediaRef(Record):
     fps: float | None = None
 
 
-class TextPart(Record):
+class TextPart(DescribedRecord):
     type: Literal["text"] = "text"
+    """Names the kind of part."""
     text: str
+    """Text between media."""
 
 
-class MediaPart(Record):
-    """Position of `Sample.media[index]` in the message."""
-
+class MediaPart(DescribedRecord):
     type: Literal["media"] = "media"
+    """Names the kind of part."""
     index: int
+    """Which of the `media` beside the messages stands here, from 0."""
 
 
 Part = Annotated[TextPart | MediaPart, Field(discriminator="type")]

@@ -56,8 +56,11 @@ class Gate(ApiModel):
     """A stage fails with GateNotMet unless `metric` of its manifest compares like this with `threshold`."""
 
     metric: str = Field(min_length=1, max_length=128)
+    """Name of a metric in the manifest."""
     comparison: Comparison
+    """How it has to compare."""
     threshold: float
+    """What it is compared with."""
 
 
 class RetryPolicy(ApiModel):
@@ -66,6 +69,7 @@ class RetryPolicy(ApiModel):
     backoff_seconds: float = Field(default=5.0, ge=0)
     """Before the second attempt; doubled each time, up to maxBackoffSeconds."""
     max_backoff_seconds: float = Field(default=300.0, ge=0)
+    """No wait is longer."""
 
 
 class Approval(StrEnum):
@@ -77,6 +81,7 @@ class StageSpec(ApiModel):
     """One stage. At most one of job, pytorch and ray says what runs it; none of them is a job."""
 
     name: StageName
+    """One of the stages of the configuration."""
     job: JobWorkload | None = None
     pytorch: PytorchWorkload | None = None
     ray: RayWorkload | None = None
@@ -90,6 +95,7 @@ class StageSpec(ApiModel):
     approval: Approval = Approval.NONE
     """manual: its output is used only after `mimo approve`."""
     retry: RetryPolicy = Field(default_factory=RetryPolicy)
+    """How often a failed attempt is followed by another, and when."""
 
     @property
     def kind(self) -> StageKind:
@@ -107,14 +113,19 @@ class InputSpec(ApiModel):
     """An artifact made elsewhere. What is not said about its store is as in the pipeline's own."""
 
     name: StageName
+    """Stages name it in `inputs`; named like a stage, it stands for the output of that stage."""
     uri: Uri
+    """Folder of the artifact: it has a manifest.json."""
     digest: Digest
+    """Content digest of its manifest; other bytes are refused."""
     secret_ref: ObjectName | None = None
     """Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for its store."""
     endpoint: ObjectName | None = None
     """Host:port of its S3 server; empty = that of Amazon."""
     region: Annotated[str, Field(max_length=63)] | None = None
+    """Of its bucket."""
     secure: bool | None = None
+    """TLS to its server."""
 
     @property
     def lies_elsewhere(self) -> bool:
@@ -130,8 +141,11 @@ class StoreSettings(ApiModel):
     endpoint: ObjectName = ""
     """Host:port of the S3 server; empty = that of Amazon."""
     region: str = Field(default="us-east-1", max_length=63)
+    """Of the bucket."""
     secure: bool = True
+    """TLS to the server."""
     secret: ObjectName
+    """Name of the Secret with the keys."""
     ca_config_map: ObjectName = ""
     """ConfigMap with key ca.crt, for stores with a private authority."""
 
@@ -145,14 +159,18 @@ class RetryRequest(ApiModel):
     """Run `from` and everything after it anew. A new nonce is a new request."""
 
     from_stage: StageName = Field(alias="from")
+    """First stage to run anew."""
     nonce: str = Field(min_length=1, max_length=64)
+    """Any text that was not used before; a request is carried out once."""
 
 
 class StageApproval(ApiModel):
     """Bound to the stage key: a re-run with other inputs has to be approved again."""
 
     stage: StageName
+    """Which stage's output may be used."""
     key: Digest
+    """The stage's key, as the status shows it."""
 
 
 class MimoPipelineSpec(ApiModel):

@@ -13,6 +13,8 @@ import yaml
 
 from operators.mimo_pipeline.chart_images import CHART
 
+ValuePath = tuple[str, ...]
+
 _START = "<!-- values: generated from values.yaml by `make generate` -->\n"
 _KEY = re.compile(r"^( *)([A-Za-z][A-Za-z0-9]*):")
 _COMMENT = re.compile(r"^ *# -- (.*)$")
@@ -27,11 +29,13 @@ def readme(chart: Path = CHART) -> str:
 
 def values_table(text: str) -> str:
     values = yaml.safe_load(text)
-    rows = [f"| `{'.'.join(path)}` | {_default(values, path)} | {about} |" for path, about in described_values(text)]
+    rows = [
+        f"| `{'.'.join(path)}` | {shown_default(values, path)} | {about} |" for path, about in described_values(text)
+    ]
     return "\n".join(["| value | default | |", "|---|---|---|", *rows]) + "\n"
 
 
-def described_values(text: str) -> Iterator[tuple[tuple[str, ...], str]]:
+def described_values(text: str) -> Iterator[tuple[ValuePath, str]]:
     """Path and comment of every value with a `# --` line directly above it."""
     path: list[tuple[int, str]] = []
     about = ""
@@ -46,6 +50,7 @@ def described_values(text: str) -> Iterator[tuple[tuple[str, ...], str]]:
             about = ""
 
 
-def _default(values: Any, path: tuple[str, ...]) -> str:
+def shown_default(values: Any, path: ValuePath) -> str:
+    """As JSON; long ones are left to the file."""
     text = json.dumps(reduce(lambda found, name: found[name], path, values))
     return f"`{text}`" if len(text) <= _MAX_DEFAULT_LENGTH else "see values.yaml"

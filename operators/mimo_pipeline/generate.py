@@ -23,6 +23,7 @@ from operators.mimo_pipeline.crd import crd_yaml
 from operators.mimo_pipeline.metrics_reference import metrics_reference
 from operators.mimo_pipeline.spec_reference import spec_reference
 from operators.mimo_pipeline.submission import Submission, build_object, object_yaml
+from operators.mimo_pipeline.values_reference import values_reference
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ FILES: Mapping[str, Callable[[], str]] = {
     "charts/mimo-pipeline/README.md": readme,
     "docs/mimopipeline.md": spec_reference,
     "docs/metrics.md": metrics_reference,
+    "docs/values.md": values_reference,
     **_DASHBOARDS,
     "dashboards/alerts.yaml": rules_text,
     f"{_CHART_FILES}/alerts.yaml": partial(rules_text, CHART_SELECTOR),

@@ -55,28 +55,43 @@ class StageProgress(ApiModel):
     """Written by the stage itself: what is too long is cut, never refused."""
 
     step: int
+    """Where the stage is."""
     total: int = 0
     """0 = not known."""
     unit: ShortText = "steps"
+    """What a step is."""
     message: Annotated[Message, BeforeValidator(_cut)] = ""
+    """What it is doing."""
     metrics: Annotated[dict[str, float], BeforeValidator(_fewest)] = Field(default_factory=dict, max_length=MAX_METRICS)
+    """The latest values, such as the loss."""
 
 
 class StageStatus(ApiModel):
     name: StageName
+    """As in the spec."""
     state: StageState = StageState.PENDING
+    """Where the stage stands."""
     attempt: int = 0
     """The latest attempt; 0 = none yet."""
     key: Digest = ""
+    """Identity of the work; equal keys are reused."""
     output_uri: Uri = ""
+    """Where its output lies."""
     digest: Digest = ""
+    """Content digest of its output."""
     reused: bool = False
+    """True when the output is that of earlier work with the same key."""
     reason: ShortText = ""
+    """Why it is in this state, as one word."""
     message: Message = ""
+    """The same for people."""
     started_at: datetime | None = None
+    """Start of its first attempt."""
     finished_at: datetime | None = None
+    """When it ended."""
     progress: StageProgress | None = None
     exit_code: int | None = None
+    """Of the latest attempt, once it has ended."""
     failures: int = 0
     """Attempts that count against retry.maxAttempts."""
     free_resumes: int = 0
@@ -101,40 +116,58 @@ class PipelineRuntime(ApiModel):
     config_digests: dict[str, Digest] = Field(default_factory=dict, max_length=64)
     """Stage name -> digest of the configuration that its result depends on."""
     code_digest: Digest = ""
+    """Sources and lock files."""
     image_digests: dict[str, Uri] = Field(default_factory=dict, max_length=16)
+    """References of the images of stages."""
     spec_digest: Digest = ""
+    """What of the spec must not change."""
 
 
 class Condition(ApiModel):
     type: str = Field(max_length=316)
+    """What is said, such as Valid."""
     status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
     reason: str = Field(max_length=1024)
+    """Why, as one word."""
     message: str = Field(default="", max_length=32768)
+    """The same for people."""
     observed_generation: int = 0
+    """Generation of the spec that it is about."""
     last_transition_time: datetime
+    """When `status` last changed."""
 
 
 class MimoPipelineStatus(ApiModel):
     """Written by the controller only."""
 
     observed_generation: int = 0
+    """Generation of the spec that the controller has seen."""
     phase: Phase = Phase.PENDING
+    """Where the pipeline stands."""
     current_stage: str = Field(default="", max_length=40)
     """The stage that the next four fields are about: the one that runs, waits or failed; empty when all succeeded."""
     progress: ShortText = ""
     """Steps of the current stage, such as 12/40; stages that succeeded where none is current."""
     attempt: int = 0
+    """Attempt of the current stage."""
     message: Message = ""
+    """What the current stage does, or why it does not."""
     mlflow: Uri = ""
     """Address of the run in the tracking server."""
     kubeflow_run: ShortText = ""
     """Id of the run in Kubeflow Pipelines that the operator started to show this pipeline."""
     started_at: datetime | None = None
+    """When the configuration was frozen and work began."""
     finished_at: datetime | None = None
+    """When it ended."""
     runtime: PipelineRuntime | None = None
     stages: tuple[StageStatus, ...] = Field(default=(), max_length=64)
+    """One entry per stage of the spec."""
     conditions: tuple[Condition, ...] = Field(default=(), max_length=16)
+    """What keeps the pipeline from going on, and what holds of it."""
     handled_retry_nonce: str = Field(default="", max_length=64)
+    """Nonce of the latest retry that was carried out."""
 
     def stage(self, name: str) -> StageStatus:
         return next(s for s in self.stages if s.name == name)

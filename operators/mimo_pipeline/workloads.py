@@ -28,9 +28,13 @@ class StageKind(StrEnum):
 
 class Toleration(ApiModel):
     key: ObjectName = ""
+    """Key of the taint; empty with Exists = every taint."""
     operator: Literal["Exists", "Equal"] = "Equal"
+    """Exists ignores the value."""
     value: str = Field(default="", max_length=63)
+    """Value of the taint."""
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+    """Effect of the taint; empty = every effect."""
 
 
 class PodSettings(ApiModel):
@@ -40,10 +44,15 @@ class PodSettings(ApiModel):
     """
 
     requests: dict[ResourceName, Quantity] = Field(default_factory=dict, max_length=16)
+    """Resources that the scheduler reserves."""
     limits: dict[ResourceName, Quantity] = Field(default_factory=dict, max_length=16)
+    """Resources that are never passed."""
     node_selector: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=16)
+    """Labels of the nodes that it may run on."""
     tolerations: tuple[Toleration, ...] = Field(default=(), max_length=16)
+    """Taints that it tolerates."""
     priority_class_name: ObjectName = ""
+    """PriorityClass of the pods."""
     topology_key: ObjectName = ""
     """Node label; pods of one attempt are kept in one domain of it, such as a rack, where possible."""
     shm_size: Quantity | None = None
@@ -66,14 +75,17 @@ class PytorchWorkload(ApiModel):
     """Ranks of torch.distributed: numNodes pods with numProcsPerNode ranks each."""
 
     num_nodes: int = Field(default=1, ge=1, le=4096)
+    """Pods; each has a node's share of the ranks."""
     num_procs_per_node: int = Field(default=1, ge=1, le=64)
     """numNodes x numProcsPerNode must be parallelism.num_ranks of the stage's configuration."""
     backend: Literal["pytorchjob", "trainjob"] = "pytorchjob"
+    """Kind of object: a PyTorchJob of the training-operator, or a TrainJob of Trainer v2."""
     pod: PodSettings = Field(default_factory=PodSettings)
 
 
 class RayGroup(ApiModel):
     replicas: int = Field(default=1, ge=1, le=4096)
+    """Pods."""
     pod: PodSettings = Field(default_factory=PodSettings)
 
 
@@ -82,5 +94,8 @@ class RayWorkload(ApiModel):
 
     head: PodSettings = Field(default_factory=PodSettings)
     trainer: RayGroup = Field(default_factory=RayGroup)
+    """Workers that update the policy."""
     rollout: RayGroup = Field(default_factory=RayGroup)
+    """Workers that generate."""
     reward: RayGroup = Field(default_factory=RayGroup)
+    """Workers that score."""

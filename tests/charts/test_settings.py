@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -16,7 +14,6 @@ from jobs.cluster_check import render as render_children
 from operators.mimo_pipeline.api import PodSettings
 from operators.mimo_pipeline.builders.pod_settings import PodKind, check_settings
 from operators.mimo_pipeline.chart_images import chart_images
-from operators.mimo_pipeline.chart_readme import described_values
 from operators.mimo_pipeline.cluster_settings import ClusterSettings, PodDefaults
 from operators.mimo_pipeline.generate import stale_files
 from operators.mimo_pipeline.kubernetes.permissions import OPERATOR_RULES, PIPELINE_RULES
@@ -163,22 +160,3 @@ def test_every_value_of_the_chart_has_a_place_in_the_schema_and_nothing_else_has
     for name, part in schema["properties"].items():
         if part.get("type") == "object":
             assert set(part["properties"]) == set(values[name]), name
-
-
-def test_every_value_has_a_comment_that_the_readme_shows() -> None:
-    text = (CHART / "values.yaml").read_text(encoding="utf-8")
-    described = {path for path, _ in described_values(text)}
-    assert len(described) > 100
-    assert [".".join(path) for path in _leaves(yaml.safe_load(text), described)] == []
-
-
-def _leaves(values: dict[str, Any], described: set[tuple[str, ...]], path: tuple[str, ...] = ()) -> Iterator[Any]:
-    """Paths without a comment of their own or of the map that they are in."""
-    for key, value in values.items():
-        here = (*path, key)
-        if here in described:
-            continue
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, described, here)
-        else:
-            yield here

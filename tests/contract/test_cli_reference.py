@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,3 +71,26 @@ def test_every_exit_code_is_on_the_page_and_in_the_help() -> None:
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", PAGE, re.M)} == codes
     assert {int(code) for code in re.findall(r"\b(\d+) ", EXIT_CODES)} == codes
     assert typer.main.get_command(app).epilog == EXIT_CODES
+
+
+def _commands_on(page: Path) -> Iterator[tuple[str, list[str]]]:
+    """(words after `mimo`, options) of each command in a block of a page, without what it takes from another."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+    for block in (text for language, text in blocks if language in ("", "bash")):
+        for line in re.sub(r"\\\n|\$\(.*?\)", " ", block).splitlines():
+            if typed := re.match(r"(?:\S*/)?mimo ([a-z].*)", line.split("#")[0].split("|")[0]):
+                yield typed[1], re.findall(r"(?<=\s)--?[a-z][a-z-]*", typed[1])
+
+
+def test_commands_on_pages_exist_with_their_options() -> None:
+    num_seen = 0
+    for page in sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]):
+        if page.name == "cli.md":
+            continue
+        for typed, options in _commands_on(page):
+            path = max((p for p in BUILT if f"{typed} ".startswith(f"{p} ")), key=len, default="")
+            assert path, f"{page.name}: no command mimo {typed}"
+            known = {name for parameter in BUILT[path].params for name in (*parameter.opts, *parameter.secondary_opts)}
+            assert set(options) - known == set(), f"{page.name}: mimo {typed}"
+            num_seen += 1
+    assert num_seen > 20

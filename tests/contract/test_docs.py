@@ -2,19 +2,58 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
+def _links(page: Path) -> list[tuple[str, str]]:
+    """Path and anchor of each link within the repository; code that looks like one is none."""
+    text = re.sub(r"^```.*?^```$|`[^`\n]+`", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    return re.findall(r"\]\(([^)#:]*)#?([^)#:]*)\)", text)
+
+
+def _anchors(page: Path) -> set[str]:
+    """As the site makes them from headings."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    plain = [re.sub(r"[^\w\s-]", "", heading).strip().lower() for heading in re.findall(r"^#+ (.*)$", text, re.M)]
+    return {re.sub(r"[-\s]+", "-", heading) for heading in plain}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_relative_link_leads_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-        assert (page.parent / target).exists(), f"{page.name} links to {target}, which does not exist"
+    for target, anchor in _links(page):
+        goal = page.parent / target if target else page
+        assert goal.exists(), f"{page.name} links to {target}, which does not exist"
+        if anchor and goal.suffix == ".md":
+            assert anchor in _anchors(goal), f"{page.name} links to {target}#{anchor}, and no heading is called so"
+
+
+def test_links_are_found_where_they_are() -> None:
+    found = [link for page in PAGES for link in _links(page)]
+    assert len(found) > 100
+    assert len([anchor for _, anchor in found if anchor]) > 30
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_python_on_a_page_imports_what_exists(page: Path) -> None:
+    for code in re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith(("mimo_vl", "jobs", "operators")):
+                source = (ROOT / str(node.module).replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8")
+                assert [a.name for a in node.names if not re.search(rf"\b{a.name}\b", source)] == [], node.module
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_yaml_on_a_page_can_be_read(page: Path) -> None:
+    for text in re.findall(r"^```yaml\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S):
+        assert all(isinstance(document, dict) for document in yaml.safe_load_all(text))
 
 
 def test_every_file_on_the_paper_map_exists() -> None:

@@ -38,6 +38,23 @@ def _pages(nav: Any) -> Iterator[str]:
         yield from _pages(entry)
 
 
+def test_every_page_begins_with_its_title() -> None:
+    """Else the site names it by its file."""
+    pages = sorted((ROOT / "docs").rglob("*.md"))
+    assert [p.name for p in pages if not p.read_text(encoding="utf-8").startswith("# ")] == []
+
+
+def test_a_broken_link_fails_the_build() -> None:
+    """mkdocs counts the warnings that it shows: with --quiet, --strict finds none."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (build,) = [line for line in makefile.splitlines() if "mkdocs build" in line]
+    assert "--strict" in build
+    assert "--quiet" not in build
+    assert "-q" not in build.split()
+    site = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), Loader=_Loader)
+    assert set(site["validation"].values()) == {"warn"}
+
+
 @pytest.fixture(scope="module")
 def hooks() -> ModuleType:
     spec = importlib.util.spec_from_file_location("site_hooks", ROOT / "docs/_site/hooks.py")
@@ -60,6 +77,7 @@ def hooks() -> ModuleType:
         ),
         ("docs/how-to/x.md", "how-to/x.md", "[start](../../README.md)", "[start](../index.md)"),
         ("docs/a.md", "a.md", "[web](https://example.com/x.md)", "[web](https://example.com/x.md)"),
+        ("docs/a.md", "a.md", "`([a-z]([-a-z]*)?)?` [`b`](b.md)", "`([a-z]([-a-z]*)?)?` [`b`](b.md)"),
     ],
 )
 def test_links_lead_to_pages_or_name_a_file(

@@ -19,7 +19,7 @@ from mimo_vl.vocabulary import RewardTask
 logger = logging.getLogger(__name__)
 
 # Time-outs, full queues and restarts; everything else that is no success is the caller's mistake.
-_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class RewardClient:
@@ -86,7 +86,7 @@ class RewardClient:
         if response.status == 200:
             return ScoreBatchResponse.from_json(response.data)
         message = f"{self._url}: HTTP {response.status}: {_error_text(response.data)}"
-        if response.status in _TRANSIENT:
+        if response.status in TRANSIENT:
             logger.warning("reward service: %s", message)
             raise ServiceUnavailableError(message)
         raise InputError(message)

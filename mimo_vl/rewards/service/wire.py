@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -16,8 +16,20 @@ MAX_BATCH = 256
 MAX_BODY_BYTES = 32 * 1024 * 1024
 
 
+# Every status that is no success and that the service itself answers with; docs/rest.md shows them.
+REFUSALS: Mapping[int, str] = {
+    400: "the body is no JSON",
+    401: "the bearer token is missing or wrong",
+    404: "no such route",
+    409: "`expected_versions` names another version than the one that scores",
+    413: f"more than {MAX_BATCH} requests, or more than {MAX_BODY_BYTES // 1024**2} MiB",
+    422: "a field is unknown, missing or of a wrong type, or one id names two different requests",
+    503: "the queue of a judge is full; `Retry-After` says when to send the batch again",
+}
+
+
 class RejectedError(Exception):
-    """A request that is answered with `status` (4xx) and `message`."""
+    """A request that is answered with `status`, one of REFUSALS, and `message`."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

@@ -27,6 +27,10 @@ def test_every_field_of_the_crd_is_a_row() -> None:
     assert wanted - {m.group(1) for r in ROWS if (m := re.match(r"\| `(\w+)` \|", r))} == set()
 
 
+def test_no_field_is_without_a_meaning() -> None:
+    assert [row for row in ROWS if row.startswith("| `") and row.endswith("|  |")] == []
+
+
 def test_a_row_has_type_bounds_default_and_description() -> None:
     assert (
         "| `maxAttempts` | integer, 1 to 100 | `3` | "
