@@ -230,8 +230,9 @@ def _kill_attempt(run: subprocess.Popen[bytes]) -> None:
 
 
 def _crash_rank(run: subprocess.Popen[bytes]) -> None:
-    """As an assertion in a library does; the launcher sees it and says so."""
-    _processes(run, "jobs.train")[-1].send_signal(signal.SIGABRT)
+    """The first, as an assertion in a library does it; the launcher sees it and says so."""
+    [first] = [p for p in _processes(run, "jobs.train") if p.environ().get("RANK") == "0"]
+    first.send_signal(signal.SIGABRT)
 
 
 def _log(folder: Path) -> str:
@@ -265,7 +266,6 @@ def test_in_the_end(faulty: Faulty, stage: str) -> None:
     first, second = _states(shown, stage)
     assert (first in ("Failed", "Lost"), second) == (True, "Succeeded")
     assert "Finished" in shown.mlflow[f"{stage}-2"]
-    assert shows_attempt(shown.dashboards, stage, 2)
 
 
 def test_the_killed_attempt_is_told_as_killed(faulty: Faulty) -> None:
