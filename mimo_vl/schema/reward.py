@@ -13,13 +13,15 @@ from mimo_vl.vocabulary import RewardTask
 
 
 class ScoreStatus(StrEnum):
-    """`scored` and `unparsable` (reward 0) are verdicts; the other three mean "could not be judged" (reward null)."""
+    """`scored` and `unparsable` (reward 0) are verdicts; the others mean "could not be judged" (reward null)."""
 
     SCORED = "scored"
     UNPARSABLE = "unparsable"
     TIMEOUT = "timeout"
     UNAVAILABLE = "unavailable"
     INVALID_REFERENCE = "invalid_reference"
+    # The user's own verifier raised, or gave what is no reward.
+    VERIFIER_ERROR = "verifier_error"
 
 
 class ChatMessage(Record):

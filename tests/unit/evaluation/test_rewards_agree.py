@@ -42,8 +42,8 @@ CASES = [
 def test_score_equals_reward(scorer: str, reference: str, response: str) -> None:
     # Sent at twice the stored size: both sides must scale.
     sample = eval_sample(reference=reference, size=(56, 56)).model_copy(update={"task": TASK_OF[scorer]})
-    score = build_scorers(CheapJudge())[scorer](EvalItem(sample=sample, sent_size=(112, 112)), response)
+    score = build_scorers(CheapJudge())[scorer](EvalItem(sample=sample, sent_sizes=((112, 112),)), response)
     request = score_request(sample, response, request_id="r", seen_sizes=[(112, 112)])
     context = RuleContext(config=RewardsConfig(), math=CheapJudge())
-    verdict = build_registry()[TASK_OF[scorer]].verify(request, context)
+    verdict = build_registry(RewardsConfig())[TASK_OF[scorer]].verify(request, context)
     assert score.metrics["score"] == pytest.approx(verdict.reward)
