@@ -139,7 +139,7 @@ def test_more_records_than_exist_is_an_input_error(workshop: Workshop, tmp_path:
 
 def test_a_profile_without_synthesis_has_nothing_to_curate() -> None:
     context = SimpleNamespace(config=compose("mimo_vl_7b"))
-    with pytest.raises(ConfigError, match=r"data\.synthesis: null in profile mimo_vl_7b"):
+    with pytest.raises(ConfigError, match=r"data\.synthesis, data\.custom: null in profile mimo_vl_7b"):
         main(context)  # type: ignore[arg-type]
 
 
