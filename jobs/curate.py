@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from jobs.runtime import run_stage
 from jobs.stage_context import StageContext
 from mimo_vl.config.data import CustomDataConfig
+from mimo_vl.data.custom.publish import CUSTOM_DATA
 from mimo_vl.data.pipelines.curate import CustomSource, Workshop
 from mimo_vl.data.pipelines.write import REPORT_FILE, write_datasets
 from mimo_vl.data.report_metrics import curation_metrics
@@ -58,8 +59,8 @@ def main(ctx: StageContext) -> Mapping[str, float]:
 
 def _custom_source(ctx: StageContext, custom: CustomDataConfig) -> CustomSource:
     uri = custom.uri or ctx.store.uri(data_prefix(custom.digest))
-    folder = ctx.files.materialise(InputRef(uri=uri, digest=custom.digest))
-    return CustomSource(folder=folder, heldout_fraction=custom.heldout_fraction)
+    ctx.add_input(CUSTOM_DATA, InputRef(uri=uri, digest=custom.digest))
+    return CustomSource(folder=ctx.input_dir(CUSTOM_DATA), heldout_fraction=custom.heldout_fraction)
 
 
 if __name__ == "__main__":

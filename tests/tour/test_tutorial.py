@@ -13,6 +13,7 @@ import pytest
 
 from mimo_vl.schema.evaluation import Evaluation
 from mimo_vl.schema.rollout import ScoredGroup
+from mimo_vl.storage.artifacts import read_manifest
 from mimo_vl.storage.layout import OUTPUT_DIR
 from mimo_vl.storage.store import store_for_uri
 from mimo_vl.vocabulary import RlFamily, StageName
@@ -73,6 +74,19 @@ def test_the_own_lines_became_four_datasets_and_none_was_lost(checkout: Path) ->
     # A quarter of 60 pictures is held out.
     kept = {use: datasets[f"{use}-custom"]["kept"] for use in ("train", "heldout", "rl", "eval")}
     assert kept == {"train": 45, "heldout": 15, "rl": 45, "eval": 15}
+
+
+def test_curate_recorded_the_own_folder_as_what_it_was_made_from(checkout: Path) -> None:
+    uri = RunFolder(checkout / "runs/own").load().status.stage(StageName.CURATE).output_uri
+    inputs = read_manifest(store_for_uri(uri), "").inputs
+    added = next((checkout / "runs/own/store/data").iterdir())
+    assert inputs["custom-data"].digest == f"sha256:{added.name}"
+
+
+def test_the_own_verifier_measured_the_pass_rates(checkout: Path) -> None:
+    rates = (_output(checkout, StageName.CURATE_RL) / "pass_rates/custom.jsonl").read_bytes().splitlines()
+    assert len(rates) == 45
+    assert all(json.loads(line)["rate"]["mean_reward"] is not None for line in rates)
 
 
 def test_rl_sampled_the_own_prompts_and_the_own_verifier_judged_them(checkout: Path) -> None:

@@ -14,8 +14,8 @@ from mimo_vl.storage.artifacts import read_manifest
 from mimo_vl.storage.digests import describe_file
 from mimo_vl.storage.layout import MANIFEST, OUTPUT_DIR, data_prefix, join
 
-# Stands where the manifest of an output names its stage.
-_STAGE = "custom-data"
+# Stands where the manifest of an output names its stage; also its name among the inputs of `curate`.
+CUSTOM_DATA = "custom-data"
 
 
 def publish_folder(store: ArtifactStore, folder: Path, items: Sequence[CustomItem]) -> Manifest:
@@ -32,7 +32,7 @@ def publish_folder(store: ArtifactStore, folder: Path, items: Sequence[CustomIte
         store.put_file(join(prefix, OUTPUT_DIR, entry.path), folder / entry.path)
     counts = {"samples": float(len(items)), "pictures": float(len(files) - 1)}
     manifest = Manifest(
-        stage=_STAGE, attempt=1, run_id="", stage_key="", content_digest=digest, files=files, metrics=counts
+        stage=CUSTOM_DATA, attempt=1, run_id="", stage_key="", content_digest=digest, files=files, metrics=counts
     )
     try:
         store.put_bytes(join(prefix, MANIFEST), manifest.to_json(), if_none_match=True)

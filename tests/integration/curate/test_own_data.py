@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -22,6 +23,7 @@ from mimo_vl.data.pipelines.write import write_datasets
 from mimo_vl.data.readers.indexed import IndexedDataset
 from mimo_vl.data.synthesis.catalogue import RL, TRAINING
 from mimo_vl.errors import ConfigError, InputError
+from mimo_vl.schema.manifest import InputRef
 from mimo_vl.storage.artifacts import materialise
 from mimo_vl.storage.local import LocalStore
 from mimo_vl.vocabulary import Split
@@ -112,20 +114,22 @@ def _context(workshop: Workshop, store: LocalStore, digest: str, tmp_path: Path)
     base.mkdir()
     (base / "tokenizer").symlink_to(workshop.tokenizer_dir)
     config = compose("tiny")
-    files = SimpleNamespace(
-        materialise=lambda ref: materialise(
-            store, ref.uri.removeprefix(f"{store.uri()}/"), tmp_path / "cache", ref.digest
-        )
-    )
+    inputs: dict[str, InputRef] = {}
+
+    def input_dir(name: str) -> Path:
+        ref = inputs.get(name)
+        return base if ref is None else materialise(LocalStore(Path(urlsplit(ref.uri).path)), "", tmp_path, ref.digest)
+
     return SimpleNamespace(
         config=replace(config, data=replace(config.data, synthesis=None, custom=CustomDataConfig(digest=digest))),
-        input_dir=lambda _: base,
+        input_dir=input_dir,
+        add_input=inputs.__setitem__,
+        inputs=inputs,
         out_dir=tmp_path / "out",
         progress=lambda *_, **__: None,
         should_stop=lambda: False,
         shown=StageMetrics(),
         store=store,
-        files=files,
     )
 
 
@@ -136,6 +140,7 @@ def test_the_job_takes_own_data_from_the_runs_store_and_compares_their_digest(
     digest = publish_folder(store, own, open_folder(own)).content_digest
     context = _context(workshop, store, digest, tmp_path)
     assert main(context)["datasets"] == 4  # type: ignore[arg-type]
+    assert context.inputs["custom-data"].digest == digest
     (tmp_path / "store/data" / digest.removeprefix("sha256:") / "output/1.png").write_bytes(png(shade=99))
     with pytest.raises(InputError, match=r"file 1\.png"):
         main(context)  # type: ignore[arg-type]
