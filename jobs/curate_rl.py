@@ -50,7 +50,7 @@ def main(ctx: StageContext) -> Mapping[str, float]:
             scorer=Router(config.rewards, math),
             judge=RuleJudge(),
             on_progress=ProgressCount(ctx),
-            families=_families(ctx, datasets),
+            families=chosen_families(ctx, datasets),
         )
         report = {**curator.curate_prompts(sft), **curator.make_pairs(sft, base)}
     write_report(ctx.out_dir, report)
@@ -65,7 +65,7 @@ def main(ctx: StageContext) -> Mapping[str, float]:
     }
 
 
-def _families(ctx: StageContext, datasets: Path) -> tuple[RlFamily, ...]:
+def chosen_families(ctx: StageContext, datasets: Path) -> tuple[RlFamily, ...]:
     """Own prompts are among them where a verifier can judge them."""
     has_custom = ctx.config.rewards.custom_verifier and (datasets / dataset_name(RlFamily.CUSTOM)).is_dir()
     return (*SHIPPED_FAMILIES, RlFamily.CUSTOM) if has_custom else SHIPPED_FAMILIES
