@@ -76,7 +76,7 @@ demo-check: setup ## assert that the demo learned: reads runs/demo/summary.json
 test: setup-dev setup-kfp lint types ## lint, types, import contracts, unit, contract and integration tests
 	$(BIN)/python -m pytest -q -m "not gpu and not tour and not e2e and not e2e_full"
 
-tour: setup-dev setup-kfp demo-ci ## look at the run of demo-ci in MLflow, dashboards, report and a package for Kubeflow Pipelines; pictures in runs/tour
+tour: setup-dev setup-kfp demo-ci ## look at the run of demo-ci in MLflow, dashboards, report and a package for Kubeflow Pipelines; pictures in runs/tour; execute the tutorial
 	$(BIN)/python -m pytest -q -m tour -p no:randomly tests/tour
 
 # Not --quiet: mkdocs would not see the warnings that --strict counts.

@@ -8,6 +8,7 @@ cli_control.py     status, logs, retry, approve, suspend, resume, cancel
 cli_runs.py        runs
 cli_results.py     report, compare, lineage, evaluate, chat
 cli_artifacts.py   artifacts ls, get, verify
+cli_data.py        data check, add
 cli_dashboards.py  dashboards
 cli_mlflow.py      mlflow
 cli_target.py      what they act on: a run folder or a MimoPipeline
@@ -25,7 +26,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from jobs import cli_artifacts, cli_control, cli_dashboards, cli_mlflow, cli_results, cli_runs, cli_submit
+from jobs import cli_artifacts, cli_control, cli_dashboards, cli_data, cli_mlflow, cli_results, cli_runs, cli_submit
 from jobs.cli_output import Format, Output, print_json
 from mimo_vl.errors import EXIT_RESUME, MimoError
 
@@ -46,6 +47,7 @@ cli_control.register(app)
 cli_runs.register(app)
 cli_results.register(app)
 cli_artifacts.register(app)
+cli_data.register(app)
 cli_dashboards.register(app)
 cli_mlflow.register(app)
 

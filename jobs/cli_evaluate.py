@@ -16,6 +16,7 @@ from mimo_vl.evaluation.evaluate import WorkerPlan, evaluate
 from mimo_vl.evaluation.models import ModelSource, load_under_test, use_threads
 from mimo_vl.evaluation.scorers import build_scorers
 from mimo_vl.evaluation.suite import Bench
+from mimo_vl.evaluation.tasks import own_tasks
 from mimo_vl.processing.encode import SampleEncoder
 from mimo_vl.processing.tokenizer import load_tokenizer
 from mimo_vl.rewards.math_pool import MathPool
@@ -52,7 +53,14 @@ def evaluate_checkpoint(model: Path, run_dir: Path, out_dir: Path | None) -> Eva
     with MathPool(deadline_s=config.rewards.math_deadline_s) as math:
         bench = _bench(ModelSource(name=_NAME, folder=model, digest=digest), data / "datasets", out_dir, config, math)
         workers = WorkerPlan(num_workers=1, start_worker=lambda: use_threads(1))
-        return evaluate(bench, [_NAME], config=config.evaluation, processing=config.processing, workers=workers)
+        return evaluate(
+            bench,
+            [_NAME],
+            config=config.evaluation,
+            processing=config.processing,
+            workers=workers,
+            own=own_tasks(config.rewards, data / "datasets"),
+        )
 
 
 def _bench(source: ModelSource, datasets: Path, out_dir: Path, config: PipelineConfig, math: MathPool) -> Bench:
@@ -62,7 +70,7 @@ def _bench(source: ModelSource, datasets: Path, out_dir: Path, config: PipelineC
         load_model=lambda _: load_under_test(source, config.processing, dtype=config.model.dtype),
         load_dataset=lambda name: _records(datasets / name),
         sent_size=encoder.resized_size,
-        scorers=build_scorers(math),
+        scorers=build_scorers(math, config.rewards),
         log_dir=out_dir / "responses",
         out_dir=out_dir,
         max_new_tokens=config.evaluation.max_new_tokens,

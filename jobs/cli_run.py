@@ -17,6 +17,7 @@ from mimo_vl.config.compose import compose
 from mimo_vl.config.pipeline import PipelineConfig, stage_config_digest
 from mimo_vl.errors import EXIT_DONE, EXIT_RESUME, EXIT_RETRY, MimoError
 from mimo_vl.observability.prometheus import serve_metrics
+from mimo_vl.rewards.verifiers.custom import load_custom_verifier
 from mimo_vl.vocabulary import StageName
 from operators.mimo_pipeline.api import MimoPipelineSpec, MimoPipelineStatus, Phase, PipelineRuntime, StageState
 from operators.mimo_pipeline.builders.process import STAGE_MODULES
@@ -47,6 +48,7 @@ class RunRequest:
 def resolve(request: RunRequest) -> tuple[PipelineConfig, Wanted]:
     """Raises ConfigError for every wrong key and stage name before anything starts."""
     config = compose(request.profile, request.overrides)
+    load_custom_verifier(config.rewards)
     graph = graph_of(config)
     if request.stages:
         graph = only(graph, request.stages)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from mimo_vl.config.compose import compose
 from mimo_vl.config.pipeline import PipelineConfig
+from mimo_vl.rewards.verifiers.custom import load_custom_verifier
 from mimo_vl.training.plan_estimate import GPU_MEMORY_GIB, USABLE_GPU_MEMORY, estimate
 from mimo_vl.vocabulary import StageName
 from operators.mimo_pipeline.api import InputSpec, MimoPipelineSpec, StageSpec
@@ -64,6 +65,7 @@ class Rendered:
 def render(request: CheckRequest) -> Rendered:
     submission = Submission(profile=request.profile, overrides=request.overrides, inputs=_inputs(request))
     config, spec = build_spec(submission)
+    load_custom_verifier(config.rewards)
     values = TypeAdapter(PipelineConfig).dump_python(config, mode="json")
     objects = render_all(spec, _facts(submission, spec, _settings(request, config)), values)
     memory = {plan.stage: plan.memory_gib for plan in estimate(config)}

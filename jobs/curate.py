@@ -1,4 +1,4 @@
-"""The `curate` stage: split sources, make every dataset of the profile, write the report."""
+"""The `curate` stage: split sources, make every dataset of the profile and of own data, write the report."""
 
 from __future__ import annotations
 
@@ -8,22 +8,30 @@ from collections.abc import Mapping
 
 from jobs.runtime import run_stage
 from jobs.stage_context import StageContext
-from mimo_vl.data.pipelines.curate import Workshop
+from mimo_vl.config.data import CustomDataConfig
+from mimo_vl.data.custom.publish import CUSTOM_DATA
+from mimo_vl.data.pipelines.curate import CustomSource, Workshop
 from mimo_vl.data.pipelines.write import REPORT_FILE, write_datasets
 from mimo_vl.data.report_metrics import curation_metrics
 from mimo_vl.errors import ConfigError, InterruptedAfterSaveError
+from mimo_vl.rewards.verifiers.custom import load_custom_verifier
+from mimo_vl.schema.manifest import InputRef
+from mimo_vl.storage.layout import data_prefix
 from mimo_vl.vocabulary import StageName
 
 
 def main(ctx: StageContext) -> Mapping[str, float]:
-    synthesis = ctx.config.data.synthesis
-    if synthesis is None:
+    data = ctx.config.data
+    if data.synthesis is None and data.custom is None:
         raise ConfigError(
-            f"data.synthesis: null in profile {ctx.config.profile}, so `curate` has nothing to make; "
-            "give curated datasets as spec.inputs and drop the stage"
+            f"data.synthesis, data.custom: null in profile {ctx.config.profile}, so `curate` has nothing to make; "
+            "give curated datasets as spec.inputs and drop the stage, or own data as data.custom"
         )
+    # Not used here; a wrong one shall stop the run before it trains.
+    load_custom_verifier(ctx.config.rewards)
     workshop = Workshop(
-        synthesis=synthesis,
+        synthesis=data.synthesis,
+        custom=None if data.custom is None else _custom_source(ctx, data.custom),
         processing=ctx.config.processing,
         seed=ctx.config.seed,
         tokenizer_dir=ctx.input_dir(StageName.BASE) / "tokenizer",
@@ -37,7 +45,7 @@ def main(ctx: StageContext) -> Mapping[str, float]:
     infos = write_datasets(
         workshop,
         ctx.out_dir,
-        num_workers=ctx.config.data.num_workers,
+        num_workers=data.num_workers,
         on_shard=on_shard,
     )
     ctx.shown.record(curation_metrics(json.loads((ctx.out_dir / REPORT_FILE).read_bytes())))
@@ -47,6 +55,12 @@ def main(ctx: StageContext) -> Mapping[str, float]:
         "patches": float(sum(i.num_patches for i in infos.values())),
         "datasets": float(len(infos)),
     }
+
+
+def _custom_source(ctx: StageContext, custom: CustomDataConfig) -> CustomSource:
+    uri = custom.uri or ctx.store.uri(data_prefix(custom.digest))
+    ctx.add_input(CUSTOM_DATA, InputRef(uri=uri, digest=custom.digest))
+    return CustomSource(folder=ctx.input_dir(CUSTOM_DATA), heldout_fraction=custom.heldout_fraction)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from jobs.runtime import run_stage
 from jobs.stage_context import StageContext
@@ -13,8 +14,9 @@ from mimo_vl.inference.load import load_encoder, load_engine
 from mimo_vl.rewards.judge import RuleJudge
 from mimo_vl.rewards.math_pool import MathPool
 from mimo_vl.rewards.router import Router
-from mimo_vl.rl.curate_stage import Curator, write_report
-from mimo_vl.vocabulary import StageName
+from mimo_vl.rl.curate_stage import SHIPPED_FAMILIES, Curator, write_report
+from mimo_vl.rl.prompts import dataset_name
+from mimo_vl.vocabulary import RlFamily, StageName
 
 
 class ProgressCount:
@@ -35,18 +37,20 @@ def main(ctx: StageContext) -> Mapping[str, float]:
     config = ctx.config
     sft_dir = ctx.input_dir(StageName.LONG_CONTEXT_SFT) / "model"
     encoder = load_encoder(sft_dir, config.processing)
+    datasets = ctx.input_dir(StageName.CURATE) / "datasets"
     sft = load_engine(sft_dir, encoder, dtype=config.model.dtype)
     base = load_engine(ctx.input_dir(StageName.BASE) / "model", encoder, dtype=config.model.dtype)
     with MathPool(num_workers=config.rewards.math_workers, deadline_s=config.rewards.math_deadline_s) as math:
         curator = Curator(
             config=config.curate_rl,
             seed=config.seed,
-            source_dir=ctx.input_dir(StageName.CURATE) / "datasets",
+            source_dir=datasets,
             out_dir=ctx.out_dir,
             encoder=encoder,
             scorer=Router(config.rewards, math),
             judge=RuleJudge(),
             on_progress=ProgressCount(ctx),
+            families=chosen_families(ctx, datasets),
         )
         report = {**curator.curate_prompts(sft), **curator.make_pairs(sft, base)}
     write_report(ctx.out_dir, report)
@@ -59,6 +63,12 @@ def main(ctx: StageContext) -> Mapping[str, float]:
         "train_pairs": float(sum(c["train_pairs"] for c in pairs)),
         "heldout_pairs": float(sum(c["heldout_pairs"] for c in pairs)),
     }
+
+
+def chosen_families(ctx: StageContext, datasets: Path) -> tuple[RlFamily, ...]:
+    """Own prompts are among them where a verifier can judge them."""
+    has_custom = ctx.config.rewards.custom_verifier and (datasets / dataset_name(RlFamily.CUSTOM)).is_dir()
+    return (*SHIPPED_FAMILIES, RlFamily.CUSTOM) if has_custom else SHIPPED_FAMILIES
 
 
 if __name__ == "__main__":

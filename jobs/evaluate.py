@@ -16,6 +16,7 @@ from mimo_vl.evaluation.evaluate import WorkerPlan, evaluate, headline_metrics
 from mimo_vl.evaluation.models import ModelSource, load_under_test, use_threads
 from mimo_vl.evaluation.scorers import build_scorers
 from mimo_vl.evaluation.suite import Bench
+from mimo_vl.evaluation.tasks import own_tasks
 from mimo_vl.processing.encode import SampleEncoder
 from mimo_vl.processing.tokenizer import load_tokenizer
 from mimo_vl.rewards.math_pool import MathPool
@@ -39,7 +40,7 @@ def main(ctx: StageContext) -> Mapping[str, float]:
             load_model=lambda name: load_under_test(sources[name], config.processing, dtype=config.model.dtype),
             load_dataset=lambda name: _records(datasets / name),
             sent_size=encoder.resized_size,
-            scorers=build_scorers(math),
+            scorers=build_scorers(math, config.rewards),
             log_dir=ctx.checkpoint_dir / RESPONSES,
             out_dir=ctx.out_dir,
             max_new_tokens=config.evaluation.max_new_tokens,
@@ -54,7 +55,12 @@ def main(ctx: StageContext) -> Mapping[str, float]:
         )
         try:
             evaluation = evaluate(
-                bench, list(sources), config=config.evaluation, processing=config.processing, workers=workers
+                bench,
+                list(sources),
+                config=config.evaluation,
+                processing=config.processing,
+                workers=workers,
+                own=own_tasks(config.rewards, datasets),
             )
         except InterruptedAfterSaveError:
             if any(bench.log_dir.rglob("*.jsonl")):

@@ -13,6 +13,7 @@ from pathlib import Path
 from jobs.runtime import num_threads, ray_address, reward_port, reward_token, run_stage, set_ray_environment
 from jobs.stage_context import StageContext
 from mimo_vl.observability.metrics import UPDATES
+from mimo_vl.rewards.verifiers.custom import load_custom_verifier
 from mimo_vl.rl.checkpoint import RunLog, newest_verified
 from mimo_vl.rl.worker_settings import WorkerSettings
 from mimo_vl.schema.manifest import FileEntry, InputRef
@@ -73,6 +74,8 @@ def main(ctx: StageContext) -> Mapping[str, float]:
     access = RayAccess(reward_token=reward_token())
     if address:
         access = RayAccess(address=address, reward_token=access.reward_token, host="0.0.0.0", port=reward_port())
+    # A replica of the reward service that cannot be built would be started again and again.
+    load_custom_verifier(ctx.config.rewards)
     for stage in REWARD_STAGES.values():
         ctx.require_input(stage)
     with tempfile.TemporaryDirectory(prefix="mimo-morl-") as folder:

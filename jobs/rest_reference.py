@@ -170,11 +170,14 @@ def _default(field: FieldInfo) -> str:
 
 def _tasks() -> str:
     config = RewardsConfig()
-    rows = [_rule_row(task, verifier, config) for task, verifier in build_registry().items()]
+    rows = [_rule_row(task, verifier, config) for task, verifier in build_registry(config).items()]
     rows += [
         f"| `{task}` | none | `{preference_name(config)}` | Bradley–Terry score of the reward model, mapped |"
         for task in PREFERENCE_TASKS
     ]
+    rows.append(
+        f"| `{RewardTask.CUSTOM}` | what it wants | its own | that of `rewards.custom_verifier`; none by default |"
+    )
     head = "| `task` | `reference` | `reward_name` | the reward |\n|---|---|---|---|"
     names = (
         "Names of mappings are those of the defaults; `rewards.*` in [configuration](configuration.md) has the others."

@@ -105,6 +105,10 @@ class StageContext:
         """
         return self.files.materialise(self._input(name))
 
+    def add_input(self, name: str, ref: InputRef) -> None:
+        """An artifact that the configuration names, not the graph; the manifest records it like the others."""
+        self.inputs = {**self.inputs, name: ref}
+
     def require_input(self, name: str) -> InputRef:
         """An input that processes on other nodes will read; refused early if it is not the artifact that is wanted.
 

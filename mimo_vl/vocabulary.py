@@ -32,7 +32,7 @@ REWARD_MODEL_STAGES = (StageName.REWARD_MODEL_TEXT, StageName.REWARD_MODEL_MULTI
 
 
 class DataType(StrEnum):
-    """Pre-training data types of the report (section 2.2), one curation pipeline each."""
+    """Pre-training data types of the report (section 2.2), one curation pipeline each, and own data."""
 
     CAPTION = "caption"
     INTERLEAVED = "interleaved"
@@ -45,6 +45,7 @@ class DataType(StrEnum):
     GUI = "gui"
     INSTRUCTION = "instruction"
     REASONING = "reasoning"
+    CUSTOM = "custom"
 
 
 class RewardTask(StrEnum):
@@ -58,10 +59,12 @@ class RewardTask(StrEnum):
     TEMPORAL_GROUNDING = "temporal_grounding"
     PREFERENCE_TEXT = "preference_text"
     PREFERENCE_MULTIMODAL = "preference_multimodal"
+    # Judged by the user's verifier (rewards.custom_verifier).
+    CUSTOM = "custom"
 
 
 class RlFamily(StrEnum):
-    """Prompt families of MORL: five verifiable ones (report 3.1), two of human preference (report 3.2)."""
+    """Prompt families of MORL: five verifiable ones (report 3.1), two of human preference (3.2), and own prompts."""
 
     VISUAL_REASONING = "visual_reasoning"
     TEXT_REASONING = "text_reasoning"
@@ -70,8 +73,10 @@ class RlFamily(StrEnum):
     TEMPORAL_GROUNDING = "temporal_grounding"
     PREFERENCE_TEXT = "preference_text"
     PREFERENCE_MULTIMODAL = "preference_multimodal"
+    CUSTOM = "custom"
 
 
+# Of the report; prompts of `custom` are verifiable as well, where a run has them.
 VERIFIABLE_FAMILIES = (
     RlFamily.VISUAL_REASONING,
     RlFamily.TEXT_REASONING,

@@ -20,7 +20,7 @@ from mimo_vl.config.rewards import RewardsConfig
 from mimo_vl.config.rl import CurateRlConfig, RlConfig
 from mimo_vl.config.storage import StorageConfig, TrackingConfig
 from mimo_vl.config.training import BaseStageConfig, RewardModelConfig, StageConfig
-from mimo_vl.vocabulary import PRETRAINING_STAGES, REWARD_MODEL_STAGES, StageName
+from mimo_vl.vocabulary import PRETRAINING_STAGES, REWARD_MODEL_STAGES, DataType, RlFamily, StageName
 
 
 @config
@@ -52,6 +52,24 @@ class PipelineConfig:
         needs_base = self.model.language_source == "base-stage" or self.model.vision_source == "base-stage"
         if needs_base and self.base is None:
             raise ValueError("model.language_source or vision_source is base-stage but section `base` is null")
+        if self.rl.family_weights.get(RlFamily.CUSTOM, 0.0) > 0:
+            self._require_custom_data("rl.family_weights.custom")
+            if not self.rewards.custom_verifier:
+                raise ValueError(
+                    "rl.family_weights.custom is positive but rewards.custom_verifier is empty; name the Verifier that "
+                    "judges these prompts, as package.module:NAME"
+                )
+        for name, stage in self.stages.items():
+            if stage.mixture.get(DataType.CUSTOM, 0.0) > 0:
+                self._require_custom_data(f"stages.{name}.mixture.custom")
+
+    def _require_custom_data(self, field: str) -> None:
+        """Where curated datasets come as an input, nobody knows yet what they hold."""
+        if self.data.synthesis is not None and self.data.custom is None:
+            raise ValueError(
+                f"{field} is positive but data.custom is null; publish a folder with `mimo data add` and set the "
+                "data.custom.digest that it prints"
+            )
 
 
 # Sections whose values can change the output of a stage. seed and profile-independent sections are always in.
@@ -74,6 +92,9 @@ def stage_view(pipeline: PipelineConfig, stage: StageName) -> dict[str, Any]:
         parts = {"reward_model": pipeline.reward_models[stage], "processing": pipeline.processing}
     else:
         parts = {name: getattr(pipeline, name) for name in _SECTIONS[stage]}
+    if stage == StageName.BASE:
+        # It makes tokenizer and models from the profile's own data.
+        parts["data"] = dataclasses.replace(pipeline.data, custom=None)
     return {"seed": pipeline.seed, **{name: _hashed_values(value) for name, value in parts.items()}}
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
+from pydantic import Field
+
 from mimo_vl.config.fields import config, unhashed
+
+_VERIFIER_PATH = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
 
 
 @config
@@ -23,3 +28,16 @@ class RewardsConfig:
     """Tokens per forward of a reward model."""
     max_queued_requests: int = unhashed(4096)
     """Beyond it the service answers 503, and the client waits."""
+    custom_verifier: str = ""
+    """`package.module:NAME` of the Verifier that judges the family `custom`; empty = none."""
+    custom_verifier_version: str = Field(default="", coerce_numbers_to_str=True)
+    """Version that this Verifier states. Another one is refused: stage keys hold the version, not the user's code."""
+
+    def __post_init__(self) -> None:
+        path, version = self.custom_verifier, self.custom_verifier_version
+        if path and not _VERIFIER_PATH.match(path):
+            raise ValueError(f"custom_verifier is {path!r}, wanted package.module:NAME")
+        if bool(path) != bool(version):
+            raise ValueError(
+                f"custom_verifier is {path!r} and custom_verifier_version {version!r}; give both or neither"
+            )

@@ -21,9 +21,9 @@ S = TypeVar("S", bound=_HasDigest)
 
 def split_sources(sources: Sources, *, seed: int, heldout_fraction: float) -> dict[Split, Sources]:
     """Hold out a share of each kind, by digest: identical content never lands on both sides."""
-    digits = _partition(sources.digits, seed, heldout_fraction)
-    photographs = _partition(sources.photographs, seed, heldout_fraction)
-    paragraphs = _partition(sources.paragraphs, seed, heldout_fraction)
+    digits = partition(sources.digits, seed, heldout_fraction)
+    photographs = partition(sources.photographs, seed, heldout_fraction)
+    paragraphs = partition(sources.paragraphs, seed, heldout_fraction)
     return {
         split: Sources(digits=digits[split], photographs=photographs[split], paragraphs=paragraphs[split])
         for split in Split
@@ -40,7 +40,7 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _partition(items: Sequence[S], seed: int, heldout_fraction: float) -> dict[Split, tuple[S, ...]]:
+def partition(items: Sequence[S], seed: int, heldout_fraction: float) -> dict[Split, tuple[S, ...]]:
     """The digests with the smallest rank are held out, at least one when there are two or more."""
     digests = sorted({item.digest for item in items}, key=lambda digest: _rank(seed, digest))
     num_heldout = math.ceil(heldout_fraction * len(digests)) if len(digests) > 1 else 0

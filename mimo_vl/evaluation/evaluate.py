@@ -35,9 +35,13 @@ def evaluate(
     config: EvaluationConfig,
     processing: ProcessingConfig,
     workers: WorkerPlan,
+    own: Sequence[TaskSpec] = (),
 ) -> Evaluation:
-    """Everything is written under `bench.out_dir`; `models` are in the order base, sft, rl, without those that lack."""
-    suite = chosen_suite(config)
+    """Everything is written under `bench.out_dir`; `models` are in the order base, sft, rl, without those that lack.
+
+    `own`: tasks beside the suite.
+    """
+    suite = chosen_suite(config, own)
     greedy = InferPass(folder=GREEDY_FOLDER, decoding=Decoding())
     decoding = Decoding(temperature=config.sampled_temperature, num_samples=config.samples_per_item)
     sampled = InferPass(folder=SAMPLED_FOLDER, decoding=decoding)
@@ -73,8 +77,8 @@ def evaluate(
     return evaluation
 
 
-def chosen_suite(config: EvaluationConfig) -> Sequence[TaskSpec]:
-    return [task_by_id(task_id) for task_id in config.tasks] if config.tasks else TINY_SUITE
+def chosen_suite(config: EvaluationConfig, own: Sequence[TaskSpec] = ()) -> Sequence[TaskSpec]:
+    return [task_by_id(task_id, own) for task_id in config.tasks] if config.tasks else (*TINY_SUITE, *own)
 
 
 def headline_metrics(evaluation: Evaluation) -> dict[str, float]:

@@ -80,8 +80,7 @@ class Bench:
         return self._datasets[task.dataset]
 
     def item(self, record: Record) -> EvalItem:
-        media = record.sample.media
-        return EvalItem(sample=record.sample, sent_size=self.sent_size(media[0]) if media else None)
+        return EvalItem(sample=record.sample, sent_sizes=tuple(map(self.sent_size, record.sample.media)))
 
 
 def run_units(

@@ -54,10 +54,15 @@ class TaskSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class EvalItem:
-    """A sample and the size (width, height) in pixels of its first medium as the model saw it; None without media."""
+    """A sample and the size (width, height) in pixels of each of its media as the model saw it; empty = as stored."""
 
     sample: Sample
-    sent_size: tuple[int, int] | None = None
+    sent_sizes: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def sent_size(self) -> tuple[int, int] | None:
+        """Of the first medium."""
+        return self.sent_sizes[0] if self.sent_sizes else None
 
     @property
     def reference(self) -> str:

@@ -50,7 +50,7 @@ class RuleRouter:
     def __init__(self, config: RewardsConfig, math_judge: MathJudge) -> None:
         self._config = config
         self._context = RuleContext(config=config, math=math_judge)
-        self._registry = build_registry()
+        self._registry = build_registry(config)
 
     def versions(self) -> dict[RewardTask, str]:
         return {task: f"{v.name(self._config)}/{v.version}" for task, v in self._registry.items()}
@@ -58,7 +58,10 @@ class RuleRouter:
     def score(self, request: ScoreRequest) -> ScoreResult:
         """Never raises on the content of a completion: a verifier is total over strings."""
         start = time.perf_counter()
-        verifier = self._registry[request.task]
+        verifier = self._registry.get(request.task)
+        if verifier is None:
+            reason = f"no verifier for task {request.task}; name it in rewards.custom_verifier"
+            return unjudged(request, ScoreStatus.UNAVAILABLE, reason, self._config)
         verdict = verifier.verify(request, self._context)
         return ScoreResult(
             id=request.id,

@@ -32,9 +32,10 @@ from mimo_vl.schema.record import Record
 from mimo_vl.schema.reward import ScoreRequest
 from mimo_vl.schema.rollout import SamplingParams
 from mimo_vl.schema.sample import PreferencePair, Sample
-from mimo_vl.vocabulary import VERIFIABLE_FAMILIES, RlFamily
+from mimo_vl.vocabulary import RlFamily
 
 QUERY_KINDS = {"text": RlFamily.PREFERENCE_TEXT, "multimodal": RlFamily.PREFERENCE_MULTIMODAL}
+SHIPPED_FAMILIES = tuple(family for family in RlFamily if family is not RlFamily.CUSTOM)
 # Prompts per call of the engine: small enough to show progress, large enough to fill its batches.
 _CALL_SIZE = 96
 
@@ -58,15 +59,16 @@ class Curator:
     scorer: Scorer
     judge: Judge
     on_progress: OnProgress
+    families: Sequence[RlFamily] = SHIPPED_FAMILIES
 
     def curate_prompts(self, engine: Engine) -> dict[str, dict[str, int]]:
-        """All RL families; returns the counts of prompts by fate."""
+        """All families; returns the counts of prompts by fate."""
         report: dict[str, dict[str, int]] = {}
-        for family in RlFamily:
+        for family in self.families:
             name = dataset_name(family)
             dataset = IndexedDataset(self.source_dir / name)
             fates = [PromptFate.KEPT] * len(dataset)
-            if family in VERIFIABLE_FAMILIES:
+            if family not in QUERY_KINDS.values():
                 rates = self._pass_rates(dataset, engine, name)
                 fates = choose_prompts(rates, self.config)
                 verdicts = [PromptVerdict(fate=f, rate=r).to_json() for f, r in zip(fates, rates, strict=True)]

@@ -14,13 +14,15 @@ from mimo_vl.vocabulary import RewardTask
 
 
 class ScoreStatus(StrEnum):
-    """`scored` and `unparsable` (reward 0) are verdicts; the other three mean "could not be judged" (reward null)."""
+    """`scored` and `unparsable` (reward 0) are verdicts; the others mean "could not be judged" (reward null)."""
 
     SCORED = "scored"
     UNPARSABLE = "unparsable"
     TIMEOUT = "timeout"
     UNAVAILABLE = "unavailable"
     INVALID_REFERENCE = "invalid_reference"
+    # The user's own verifier raised, or gave what is no reward.
+    VERIFIER_ERROR = "verifier_error"
 
 
 # What each says of a completion; docs/rest.md shows it.
@@ -30,6 +32,7 @@ STATUS_MEANING: Mapping[ScoreStatus, str] = {
     ScoreStatus.TIMEOUT: "not judged in time; the reward is null",
     ScoreStatus.UNAVAILABLE: "not judged: its judge is missing or failed; the reward is null, `reason` says why",
     ScoreStatus.INVALID_REFERENCE: "not judged: `reference` is not what the task needs; the reward is null",
+    ScoreStatus.VERIFIER_ERROR: "not judged: the own verifier raised, or gave what is no reward; the reward is null",
 }
 
 

@@ -13,6 +13,7 @@ checkpoints/step-<k>/..., complete.json   complete.json last
 output/...                                the files of the artifact
 manifest.json                             last: without it the output does not exist
 <namespace>/keys/<hex of stage key>.json          earlier output of a stage key
+data/<hex of digest>/output/..., manifest.json    a user's own data (data.custom)
 """
 
 from __future__ import annotations
@@ -53,6 +54,10 @@ def attempt_prefix(run_id: str, stage: str, attempt: int) -> str:
 
 def key_index_key(namespace: str, stage_key: str) -> str:
     return join(namespace, "keys", stage_key.removeprefix("sha256:") + ".json")
+
+
+def data_prefix(digest: str) -> str:
+    return join("data", digest.removeprefix("sha256:"))
 
 
 def node_log_key(attempt: str, node_rank: int) -> str:

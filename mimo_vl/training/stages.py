@@ -58,7 +58,7 @@ REPORTED_STAGES = (
     ReportedStage(
         name=StageName.MULTIMODAL_PRETRAINING,
         trainable=_ALL,
-        new_data=frozenset(DataType) - {DataType.CAPTION, DataType.INTERLEAVED},
+        new_data=frozenset(DataType) - {DataType.CAPTION, DataType.INTERLEAVED, DataType.CUSTOM},
         lr=1e-5,
         final_lr=1e-5,
         num_tokens=1400 * 10**9,

@@ -40,4 +40,6 @@ def eval_sample(
 def eval_item(
     reference: str, *, size: tuple[int, int] | None = None, sent_size: tuple[int, int] | None = None, **meta: str
 ) -> EvalItem:
-    return EvalItem(sample=eval_sample(reference=reference, size=size, **meta), sent_size=sent_size)
+    return EvalItem(
+        sample=eval_sample(reference=reference, size=size, **meta), sent_sizes=(sent_size,) if sent_size else ()
+    )

@@ -87,7 +87,7 @@ def train_tokenizer(studio: Studio, *, seed: int, vocab_size: int) -> Tokenizer:
     ]
     texts += every_prompt() * 20
     texts += ["user\n", "assistant\n", "system\n"] * 500
-    for data_type in DataType:
+    for data_type in TRAINING:
         for k in range(_NUM_ANSWERS_PER_TYPE):
             rng = np.random.default_rng([seed, 0xB9E, list(DataType).index(data_type), k])
             make = TRAINING[data_type][k % len(TRAINING[data_type])][0]

@@ -1,4 +1,4 @@
-"""Which datasets the tiny profile's curation writes, and how one shard of them is made."""
+"""Which datasets curation writes, and how one shard of them is made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 
 from mimo_vl.config.data import TinySynthesisConfig
 from mimo_vl.config.processing import ProcessingConfig
-from mimo_vl.data.pipelines.recipe import Form, Recipe
+from mimo_vl.data.custom.folder import open_folder
+from mimo_vl.data.pipelines.custom import CustomRecipe, custom_recipes, make_custom_shard
+from mimo_vl.data.pipelines.recipe import Form, Recipe, quality_steps
 from mimo_vl.data.sources import load_sources
 from mimo_vl.data.split import split_sources
 from mimo_vl.data.step import Tally, chain
@@ -25,13 +27,22 @@ from mimo_vl.vocabulary import VERIFIABLE_FAMILIES, DataType, RlFamily, Split
 
 
 @dataclass(frozen=True, kw_only=True)
+class CustomSource:
+    """A user's own data. `folder` holds what `mimo data add` published."""
+
+    folder: Path
+    heldout_fraction: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Workshop:
     """What every shard task needs; small, so that it travels to worker processes."""
 
-    synthesis: TinySynthesisConfig
+    synthesis: TinySynthesisConfig | None
     processing: ProcessingConfig
     seed: int
     tokenizer_dir: Path
+    custom: CustomSource | None = None
 
     def __hash__(self) -> int:
         return hash((self.seed, self.tokenizer_dir))
@@ -39,10 +50,32 @@ class Workshop:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardTask:
-    recipe: Recipe
+    """`size`: records wanted; own data give what they have."""
+
+    recipe: Recipe | CustomRecipe
     number: int
     size: int
     directory: Path
+
+
+def shard_tasks_of(workshop: Workshop, datasets_dir: Path) -> list[ShardTask]:
+    """All shards of all datasets, in the order in which they are written."""
+    tasks: list[ShardTask] = []
+    if workshop.synthesis is not None:
+        for recipe in recipes(workshop.synthesis):
+            directory = datasets_dir / recipe.name
+            tasks += shard_tasks(recipe, shard_size=workshop.synthesis.shard_size, directory=directory)
+    for own in custom_datasets(workshop):
+        tasks.append(ShardTask(recipe=own, number=0, size=len(own.items), directory=datasets_dir / own.name))
+    return tasks
+
+
+def custom_datasets(workshop: Workshop) -> list[CustomRecipe]:
+    """Raises InputError for lines and pictures that are wrong."""
+    if workshop.custom is None:
+        return []
+    fraction = workshop.custom.heldout_fraction
+    return custom_recipes(open_folder(workshop.custom.folder), seed=workshop.seed, heldout_fraction=fraction)
 
 
 def recipes(config: TinySynthesisConfig) -> list[Recipe]:
@@ -74,12 +107,14 @@ def make_shard(workshop: Workshop, task: ShardTask) -> ShardMarker:
     done = read_marker(task.directory, task.number)
     if done is not None:
         return done
-    encoder, studios = _tools(workshop)
-    recipe = task.recipe
+    recipe, encoder = task.recipe, _encoder(workshop)
+    if isinstance(recipe, CustomRecipe):
+        return make_custom_shard(encoder, recipe, task.directory)
+    studios = _studios(workshop)
     candidates = recipe.candidates(studios[recipe.split], seed=workshop.seed, shard=task.number, size=task.size)
     tally = Tally()
     writer = ShardWriter(task.directory, task.number)
-    for record in islice(chain(candidates, recipe.steps(), tally), task.size):
+    for record in islice(chain(candidates, quality_steps(), tally), task.size):
         num_tokens, num_patches = encoder.measure(record.sample)
         writer.write(record, num_tokens=num_tokens, num_patches=num_patches)
         tally.kept += 1
@@ -92,9 +127,14 @@ def make_shard(workshop: Workshop, task: ShardTask) -> ShardMarker:
 
 
 @lru_cache(maxsize=2)
-def _tools(workshop: Workshop) -> tuple[SampleEncoder, dict[Split, Studio]]:
-    encoder = SampleEncoder(load_tokenizer(workshop.tokenizer_dir), workshop.processing)
-    return encoder, build_studios(seed=workshop.seed, heldout_fraction=workshop.synthesis.heldout_fraction)
+def _encoder(workshop: Workshop) -> SampleEncoder:
+    return SampleEncoder(load_tokenizer(workshop.tokenizer_dir), workshop.processing)
+
+
+@lru_cache(maxsize=2)
+def _studios(workshop: Workshop) -> dict[Split, Studio]:
+    assert workshop.synthesis is not None
+    return build_studios(seed=workshop.seed, heldout_fraction=workshop.synthesis.heldout_fraction)
 
 
 def build_studios(*, seed: int, heldout_fraction: float) -> dict[Split, Studio]:

@@ -30,6 +30,11 @@ class Form(StrEnum):
     PROMPT = "prompt"
 
 
+def quality_steps() -> tuple[Step, ...]:
+    """Fresh filters for one shard, cheapest first."""
+    return (filter_step(new_duplicate_judge()), filter_step(judge_answer), filter_step(judge_media))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """`stream` names the random stream: recipes with the same stream and split make the same records."""
@@ -40,10 +45,6 @@ class Recipe:
     form: Form
     blend: Blend
     num_samples: int
-
-    def steps(self) -> tuple[Step, ...]:
-        """Fresh filters for one shard, cheapest first."""
-        return (filter_step(new_duplicate_judge()), filter_step(judge_answer), filter_step(judge_media))
 
     def candidates(self, studio: Studio, *, seed: int, shard: int, size: int) -> Iterator[Record]:
         """Records of one shard, without end but bounded; candidate k is a function of (seed, stream, shard, k)."""

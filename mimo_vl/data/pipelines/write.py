@@ -10,12 +10,15 @@ from typing import Any
 
 from mimo_vl.canonical import canonical_json
 from mimo_vl.data.executors.local import run_tasks
-from mimo_vl.data.pipelines.curate import Workshop, make_shard, recipes, shard_tasks
+from mimo_vl.data.pipelines.curate import ShardTask, Workshop, make_shard, shard_tasks_of
+from mimo_vl.data.pipelines.custom import CustomRecipe
+from mimo_vl.data.pipelines.recipe import Form
 from mimo_vl.data.sources import load_sources
 from mimo_vl.data.split import split_sources
 from mimo_vl.data.writers.dataset import seal_dataset
 from mimo_vl.data.writers.index import DATASET_FILE, DatasetInfo, ShardMarker
 from mimo_vl.data.writers.shard import write_atomically
+from mimo_vl.vocabulary import Split
 
 REPORT_FILE = "report.json"
 
@@ -27,22 +30,18 @@ def write_datasets(
     workshop: Workshop, out_dir: Path, *, num_workers: int = 1, on_shard: OnShard | None = None
 ) -> dict[str, DatasetInfo]:
     """Write `datasets/<name>/` and REPORT_FILE."""
-    all_recipes = recipes(workshop.synthesis)
-    tasks = [
-        task
-        for recipe in all_recipes
-        for task in shard_tasks(
-            recipe, shard_size=workshop.synthesis.shard_size, directory=out_dir / "datasets" / recipe.name
-        )
-    ]
-    markers: dict[str, list[ShardMarker]] = {recipe.name: [] for recipe in all_recipes}
+    tasks = shard_tasks_of(workshop, out_dir / "datasets")
+    markers: dict[str, list[ShardMarker]] = {task.recipe.name: [] for task in tasks}
     results = run_tasks(partial(make_shard, workshop), tasks, num_workers=num_workers)
     for done, (task, marker) in enumerate(zip(tasks, results, strict=True), start=1):
         markers[task.recipe.name].append(marker)
         if on_shard is not None:
             on_shard(done, len(tasks), task.recipe.name)
     infos = {name: _seal(out_dir / "datasets" / name, name, found) for name, found in markers.items()}
-    report = {"datasets": {n: _summary(infos[n], markers[n]) for n in infos}, "splits": _describe_split(workshop)}
+    report = {
+        "datasets": {n: _summary(infos[n], markers[n]) for n in infos},
+        "splits": _describe_splits(workshop, tasks),
+    }
     _write_if_changed(out_dir / REPORT_FILE, canonical_json(report))
     return infos
 
@@ -70,8 +69,19 @@ def _summary(info: DatasetInfo, markers: Sequence[ShardMarker]) -> Mapping[str, 
     }
 
 
-def _describe_split(workshop: Workshop) -> Mapping[str, Any]:
-    parts = split_sources(load_sources(), seed=workshop.seed, heldout_fraction=workshop.synthesis.heldout_fraction)
+def _describe_splits(workshop: Workshop, tasks: Sequence[ShardTask]) -> Mapping[str, Any]:
+    facts: dict[str, dict[str, Any]] = {split.value: {} for split in Split}
+    if workshop.synthesis is not None:
+        for split, sources in _describe_sources(workshop.seed, workshop.synthesis.heldout_fraction).items():
+            facts[split].update(sources)
+    for task in tasks:
+        if isinstance(task.recipe, CustomRecipe) and task.recipe.form is Form.TRAINING:
+            facts[task.recipe.split.value]["custom_lines"] = task.size
+    return facts
+
+
+def _describe_sources(seed: int, heldout_fraction: float) -> Mapping[str, Any]:
+    parts = split_sources(load_sources(), seed=seed, heldout_fraction=heldout_fraction)
     return {
         split.value: {
             "digits": len(part.digits),

@@ -101,7 +101,7 @@ _VALUES = Row(
         Panel(
             title="Results by status",
             queries=one(_rate(names.SCORE_RESULTS.sample_names[0], "task", "status"), "{{task}} {{status}}"),
-            description="unparsable is a verdict (reward 0); timeout, unavailable and invalid_reference are none.",
+            description="unparsable is a verdict (reward 0); all others but scored are none.",
             unit=Unit.PER_SECOND,
             width=12,
         ),

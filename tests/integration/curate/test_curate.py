@@ -19,12 +19,13 @@ from mimo_vl.data.pipelines.curate import ShardTask, Workshop, build_studios, ma
 from mimo_vl.data.pipelines.recipe import Form, Recipe
 from mimo_vl.data.pipelines.write import write_datasets
 from mimo_vl.data.readers.indexed import IndexedDataset
+from mimo_vl.data.synthesis.catalogue import RL, TRAINING
 from mimo_vl.data.synthesis.draft import Draft
 from mimo_vl.errors import ConfigError, InputError
 from mimo_vl.processing.encode import SampleEncoder
 from mimo_vl.processing.tokenizer import load_tokenizer
 from mimo_vl.schema.sample import TextPart
-from mimo_vl.vocabulary import DataType, Language, RlFamily, Split
+from mimo_vl.vocabulary import DataType, Language, Split
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -35,9 +36,9 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     studio = build_studios(seed=0, heldout_fraction=0.25)[Split.TRAIN]
     train_tokenizer(studio, seed=0, vocab_size=512).save(folder)
     synthesis = TinySynthesisConfig(
-        samples_per_type=dict.fromkeys(DataType, 12),
-        heldout_per_type=dict.fromkeys(DataType, 4),
-        rl_prompts_per_family=dict.fromkeys(RlFamily, 4),
+        samples_per_type=dict.fromkeys(TRAINING, 12),
+        heldout_per_type=dict.fromkeys(TRAINING, 4),
+        rl_prompts_per_family=dict.fromkeys(RL, 4),
         eval_items_rl_family=6,
         eval_items_other=4,
         preference_queries=6,
@@ -138,7 +139,7 @@ def test_more_records_than_exist_is_an_input_error(workshop: Workshop, tmp_path:
 
 def test_a_profile_without_synthesis_has_nothing_to_curate() -> None:
     context = SimpleNamespace(config=compose("mimo_vl_7b"))
-    with pytest.raises(ConfigError, match=r"data\.synthesis: null in profile mimo_vl_7b"):
+    with pytest.raises(ConfigError, match=r"data\.synthesis, data\.custom: null in profile mimo_vl_7b"):
         main(context)  # type: ignore[arg-type]
 
 

@@ -18,12 +18,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from mimo_vl.data.synthesis.catalogue import RL, TRAINING
 from mimo_vl.schema.manifest import Manifest
 from mimo_vl.storage.artifacts import read_manifest
 from mimo_vl.storage.checkpoints import newest_complete
 from mimo_vl.storage.layout import CHECKPOINTS_DIR, MANIFEST, attempt_prefix
 from mimo_vl.storage.local import LocalStore
-from mimo_vl.vocabulary import DataType, RlFamily, StageName
+from mimo_vl.vocabulary import StageName
 from operators.mimo_pipeline.api import StageState, StageStatus
 from operators.mimo_pipeline.local.children import Child, ChildRecords, is_same_process
 from operators.mimo_pipeline.local.state import RunFolder
@@ -55,9 +56,9 @@ _OVERRIDES = (
     "base.vision_batch_size=4",
     "base.language_steps=2",
     # The stage reads captions; the rest is there because a data set is never empty.
-    f"data.synthesis.samples_per_type={_each(DataType, 8, caption=64)}",
-    f"data.synthesis.heldout_per_type={_each(DataType, 2, caption=8)}",
-    f"data.synthesis.rl_prompts_per_family={_each(RlFamily, 2)}",
+    f"data.synthesis.samples_per_type={_each(TRAINING, 8, caption=64)}",
+    f"data.synthesis.heldout_per_type={_each(TRAINING, 2, caption=8)}",
+    f"data.synthesis.rl_prompts_per_family={_each(RL, 2)}",
     "data.synthesis.preference_queries=4",
     "data.synthesis.eval_items_rl_family=2",
     "data.synthesis.eval_items_other=2",

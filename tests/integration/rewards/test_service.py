@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import urllib3
 
 from mimo_vl.config.processing import ProcessingConfig
-from mimo_vl.config.rewards import RewardsConfig
 from mimo_vl.errors import InputError, ServiceUnavailableError
 from mimo_vl.rewards.mapping import sigmoid
 from mimo_vl.rewards.service.client import RewardClient
 from mimo_vl.schema.reward import ScoreRequest, ScoreStatus
 from mimo_vl.vocabulary import RewardTask
+from tests.fakes.own_verifiers import rewards_with
 from tests.fakes.rewards import score_request
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(240)]
@@ -37,7 +38,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, configure_logging=False)
         try:
-            config = RewardsConfig(math_deadline_s=5.0, request_deadline_s=30.0)
+            config = replace(rewards_with("SHARE", "3"), math_deadline_s=5.0, request_deadline_s=30.0)
             processing = ProcessingConfig(min_pixels=3136, max_pixels=12544)
             models = {RewardTask.PREFERENCE_TEXT: lambda: empty, RewardTask.PREFERENCE_MULTIMODAL: lambda: weights}
             yield deploy(config, processing, reward_models=models, token=TOKEN)
@@ -80,6 +81,17 @@ def test_a_reward_model_that_cannot_load_is_unavailable_and_the_others_go_on(url
         assert result.reward == pytest.approx(sigmoid(result.breakdown["score"]))
     assert results[2].reward != results[3].reward
     assert RewardClient(url, TOKEN).score(requests)[2].reward == results[2].reward
+
+
+def test_the_own_verifier_judges_in_the_rule_worker_and_what_it_raises_ends_nothing(url: str) -> None:
+    answers = {"half": "1299", "raises": "boom", "right": "1234"}
+    requests = [score_request(RewardTask.CUSTOM, text, "1234", request_id=name) for name, text in answers.items()]
+    results = RewardClient(url, TOKEN).score(requests)
+    assert [r.reward for r in results] == [0.5, None, 1.0]
+    assert results[1].status is ScoreStatus.VERIFIER_ERROR
+    assert {(r.reward_name, r.version) for r in results} == {("share", "3")}
+    metrics = urllib3.request("GET", f"{url}/metrics", timeout=60.0).data.decode()
+    assert any("verifier_error" in line and line.endswith(" 1.0") for line in metrics.splitlines())
 
 
 def test_repeated_requests_get_the_same_result_and_conflicting_ids_are_refused(url: str) -> None:

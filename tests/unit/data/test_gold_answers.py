@@ -35,9 +35,7 @@ def test_gold_answers_score_one_and_wrong_ones_less(family: str, studios: dict[S
         make = _BLENDS[family][i % len(_BLENDS[family])][0]
         draft = make(studios[Split.HELDOUT], rng, list(Language)[i % 2])
         sample = to_prompt(draft, sample_id="x", split=Split.HELDOUT).sample
-        item = EvalItem(
-            sample=sample, sent_size=(sample.media[0].width, sample.media[0].height) if sample.media else None
-        )
+        item = EvalItem(sample=sample, sent_sizes=tuple((m.width, m.height) for m in sample.media))
         assert draft.answer is not None
         assert scorers[draft.scorer](item, draft.answer).metrics["score"] == 1.0
         assert scorers[draft.scorer](item, "???").metrics.get("score", 0.0) == 0.0

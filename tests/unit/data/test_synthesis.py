@@ -23,7 +23,7 @@ from mimo_vl.data.synthesis.video import temporal_grounding, timespan
 from mimo_vl.processing.images import decode_image
 from mimo_vl.processing.videos import plan_video, read_frames
 from mimo_vl.schema.sample import TextPart
-from mimo_vl.vocabulary import DataType, Language, RlFamily, Split
+from mimo_vl.vocabulary import DataType, Language, Split
 
 _POINT_ACTIONS = ("click", "longpress", "drag", "input")
 _WORD_ACTIONS = ("scroll", "open", "press", "finished", "hover", "select", "wait", "appswitch")
@@ -90,7 +90,7 @@ def test_preference_prompts_of_rl_are_the_first_queries_of_the_reward_models(stu
 
 
 @pytest.mark.parametrize("language", list(Language))
-@pytest.mark.parametrize("data_type", list(DataType))
+@pytest.mark.parametrize("data_type", list(TRAINING))
 def test_samples_are_short_and_pictures_need_no_resizing(
     data_type: DataType, language: Language, studios: dict[Split, Studio]
 ) -> None:
@@ -225,4 +225,4 @@ def test_a_box_outside_its_image_and_a_span_outside_its_video_are_dropped(studio
 
 def test_every_rl_family_has_prompts() -> None:
     names = {r.name for r in _all_recipes()}
-    assert {f"rl-{family}" for family in RlFamily} <= names
+    assert {f"rl-{family}" for family in RL} <= names

@@ -10,9 +10,11 @@ from mimo_vl.evaluation.task import EvalItem
 from mimo_vl.rewards.requests import score_request
 from mimo_vl.rewards.verdict import RuleContext
 from mimo_vl.rewards.verifiers.registry import build_registry
+from mimo_vl.schema.evaluation import ItemStatus
 from mimo_vl.vocabulary import RewardTask
 from tests.fakes.items import eval_sample
 from tests.fakes.math_judge import CheapJudge
+from tests.fakes.own_verifiers import rewards_with
 
 TASK_OF = {
     "math_answer": RewardTask.VISUAL_REASONING,
@@ -42,8 +44,19 @@ CASES = [
 def test_score_equals_reward(scorer: str, reference: str, response: str) -> None:
     # Sent at twice the stored size: both sides must scale.
     sample = eval_sample(reference=reference, size=(56, 56)).model_copy(update={"task": TASK_OF[scorer]})
-    score = build_scorers(CheapJudge())[scorer](EvalItem(sample=sample, sent_size=(112, 112)), response)
+    score = build_scorers(CheapJudge())[scorer](EvalItem(sample=sample, sent_sizes=((112, 112),)), response)
     request = score_request(sample, response, request_id="r", seen_sizes=[(112, 112)])
     context = RuleContext(config=RewardsConfig(), math=CheapJudge())
-    verdict = build_registry()[TASK_OF[scorer]].verify(request, context)
+    verdict = build_registry(RewardsConfig())[TASK_OF[scorer]].verify(request, context)
     assert score.metrics["score"] == pytest.approx(verdict.reward)
+
+
+def test_an_own_verifier_scores_items_of_evaluation_by_its_reward() -> None:
+    rewards = rewards_with("SHARE", "3")
+    score_own = build_scorers(CheapJudge(), rewards)[RewardTask.CUSTOM]
+    sample = eval_sample(reference="1234").model_copy(update={"task": RewardTask.CUSTOM})
+    assert score_own(EvalItem(sample=sample), "1299").metrics == {"score": 0.5}
+    failed = score_own(EvalItem(sample=sample), "boom")
+    assert (failed.status, failed.metrics) == (ItemStatus.JUDGE_ERROR, {})
+    assert failed.parsed.endswith("raised KeyError: 'boom'")
+    assert RewardTask.CUSTOM not in build_scorers(CheapJudge(), RewardsConfig())

@@ -182,11 +182,11 @@ def test_a_reversed_reference_span_cannot_be_judged() -> None:
 
 
 def test_registering_a_task_twice_raises() -> None:
-    registry = build_registry()
+    registry = build_registry(RewardsConfig())
     with pytest.raises(ValueError, match="counting already has a verifier"):
         register(registry, RewardTask.COUNTING, counting.VERIFIER)
 
 
 def test_every_rule_task_has_a_verifier_and_no_preference_task_has() -> None:
     preference = {RewardTask.PREFERENCE_TEXT, RewardTask.PREFERENCE_MULTIMODAL}
-    assert set(build_registry()) == set(RewardTask) - preference
+    assert set(build_registry(RewardsConfig())) == set(RewardTask) - preference - {RewardTask.CUSTOM}
