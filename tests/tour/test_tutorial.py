@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,12 +18,11 @@ from mimo_vl.storage.store import store_for_uri
 from mimo_vl.vocabulary import RlFamily, StageName
 from operators.mimo_pipeline.api import StageState
 from operators.mimo_pipeline.local.state import RunFolder
+from tests.tour.command_blocks import ROOT, command_blocks
 
 # Two to three minutes on two idle cores.
 _DEADLINE_S = 900.0
 pytestmark = [pytest.mark.tour, pytest.mark.timeout(_DEADLINE_S + 60)]
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +36,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         script = binaries / name
         script.write_text(f'#!/bin/sh\n{environment}\nexec {sys.executable} {arguments} "$@"\n', encoding="utf-8")
         script.chmod(0o755)
-    page = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```bash\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    blocks = command_blocks(ROOT / "docs/tutorial.md")
     assert len(blocks) > 5
     kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", "\n".join(blocks)],
+        ["bash", "-euo", "pipefail", "-c", "\n".join(b.commands for b in blocks)],
         cwd=folder,
         env=kept,
         capture_output=True,
