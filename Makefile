@@ -20,7 +20,7 @@ CLUSTER = UV=$(UV) PYTHON=$(BIN)/python devcluster/cluster.sh
 EXTRAS = train serve gpu vllm operator bench dev
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml
 
-.PHONY: help setup setup-dev setup-smol setup-kfp setup-bench demo demo-ci demo-check tour test lint format types unit bench test-gpu plan docs lock generate verify golden-update cluster cluster-build cluster-images cluster-down test-e2e test-e2e-full images chart-lint clean
+.PHONY: help setup setup-dev setup-smol setup-kfp setup-bench demo demo-ci demo-check tour test-pages test lint format types unit bench test-gpu plan docs lock generate verify golden-update cluster cluster-build cluster-images cluster-down test-e2e test-e2e-full images chart-lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -74,10 +74,13 @@ demo-check: setup ## assert that the demo learned: reads runs/demo/summary.json
 	$(BIN)/python -m jobs.demo_check $(RUN_DIR)/summary.json
 
 test: setup-dev setup-kfp lint types ## lint, types, import contracts, unit, contract and integration tests
-	$(BIN)/python -m pytest -q -m "not gpu and not tour and not e2e and not e2e_full"
+	$(BIN)/python -m pytest -q -m "not gpu and not tour and not pages and not e2e and not e2e_full"
 
-tour: setup-dev setup-kfp demo-ci ## look at the run of demo-ci in MLflow, dashboards, report and a package for Kubeflow Pipelines; pictures in runs/tour; execute the tutorial
+tour: setup-dev setup-kfp demo-ci ## look at the run of demo-ci in MLflow, dashboards, report and a package for Kubeflow Pipelines; pictures in runs/tour
 	$(BIN)/python -m pytest -q -m tour -p no:randomly tests/tour
+
+test-pages: setup-dev demo-ci ## execute every command of the quick start and of the tutorial
+	$(BIN)/python -m pytest -q -m pages -p no:randomly tests/pages
 
 # Not --quiet: mkdocs would not see the warnings that --strict counts.
 docs: $(VENV)-docs/.docs ## the documentation as a site in runs/site; a broken link is an error

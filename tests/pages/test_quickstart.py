@@ -1,9 +1,9 @@
 """Every ```bash block of docs/quickstart.md is executed, as written, in its order, on the run of `make demo-ci`.
 
 Two things differ from a reader's clone. `make demo-ci`, `make demo` and `make demo-check` run nothing and only find a
-run, because `make tour` has just made it and CI runs all three itself. And `runs/demo` is a copy of `runs/demo-ci`: the
-commands are the same for both. `mimo` is the code of this repository, wherever the installed one points.
-MIMO_TOUR_RUN names another run folder.
+run, because `make test-pages` has just made it and CI runs all three itself. And `runs/demo` is a copy of
+`runs/demo-ci`: the commands are the same for both. `mimo` is the code of this repository, wherever the installed one
+points. MIMO_TOUR_RUN names another run folder.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.tour.command_blocks import ROOT, Block, Terminal, command_blocks
+from tests.pages.command_blocks import ROOT, Block, Terminal, command_blocks
 
-pytestmark = [pytest.mark.tour, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.pages, pytest.mark.timeout(120)]
 
 _PAGE = ROOT / "docs/quickstart.md"
 _BLOCKS = command_blocks(_PAGE)

@@ -18,11 +18,11 @@ from mimo_vl.storage.store import store_for_uri
 from mimo_vl.vocabulary import RlFamily, StageName
 from operators.mimo_pipeline.api import StageState
 from operators.mimo_pipeline.local.state import RunFolder
-from tests.tour.command_blocks import ROOT, command_blocks
+from tests.pages.command_blocks import ROOT, command_blocks
 
 # Two to three minutes on two idle cores.
 _DEADLINE_S = 900.0
-pytestmark = [pytest.mark.tour, pytest.mark.timeout(_DEADLINE_S + 60)]
+pytestmark = [pytest.mark.pages, pytest.mark.timeout(_DEADLINE_S + 60)]
 
 
 @pytest.fixture(scope="module")

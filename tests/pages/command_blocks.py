@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.M | re.S)
-# Runs of the tour exist already: a page that makes one finds it.
+# These runs exist already: a page that makes one finds it.
 _MAKE = """\
 #!/bin/sh
 case "$1" in
