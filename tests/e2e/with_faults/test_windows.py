@@ -69,7 +69,7 @@ def test_the_report_shows_every_attempt(run: FaultRun, browser: Browser, tmp_pat
     text = page.text()
     assert [s["name"] for s in run.pipeline()["status"]["stages"] if s["name"] not in text] == []
     assert page.errors == []
-    assert page.requests == [path.as_uri()]
+    assert [url for url in page.requests if not url.startswith(("file:", "data:"))] == []
     take_picture(page, "cluster-report")
 
 
