@@ -11,12 +11,12 @@ from PIL import Image
 from tests.browser import Page
 
 ROOT = Path(__file__).parents[2]
-_PICTURES = ROOT / "runs/tour"
+PICTURES = ROOT / "runs/tour"
 
 
 def take_picture(page: Page, name: str) -> None:
     """One colour is a page that was not drawn."""
-    path = _PICTURES / f"{name}.png"
+    path = PICTURES / f"{name}.png"
     page.screenshot(path)
     with Image.open(path) as image:
         colours = image.convert("RGB").resize((360, 250)).getcolors(maxcolors=360 * 250)
