@@ -70,14 +70,15 @@ def _replay_attempts(
             target = AttemptRun(rest, store, experiment=config.experiment, run=run, attempt=attempt)
         for journal in _journals(store, attempt):
             entries = list(read_journal(store, journal))
+            if journal == f"{attempt}/{JOURNAL}":
+                entries = _ended(store, attempt, entries)
             if len(entries) <= num_sent(store, journal):
                 continue
             if target is None:
                 kept += len(entries)
                 continue
-            whole = _ended(store, attempt, entries) if journal == f"{attempt}/{JOURNAL}" else entries
             try:
-                num_refused = _replay(target, whole)
+                num_refused = _replay(target, entries)
             except TrackingUnavailableError as error:
                 logger.warning("tracking server is away; %s keeps %d entries: %s", journal, len(entries), error)
                 kept += len(entries)
@@ -104,12 +105,20 @@ def _journals(store: KeyValueStore, attempt: str) -> list[str]:
 
 
 def _ended(store: KeyValueStore, attempt: str, entries: list[JournalEntry]) -> list[JournalEntry]:
-    """A journal without end belongs to a process that was killed; its launcher may have said why."""
-    if not entries or (entries[-1].kind == "finish" and entries[-1].target == Target.ATTEMPT):
+    """With the end that the launcher knows: of a process that was killed, or that failed because another one was."""
+    if not entries:
         return entries
-    status, reason, message = _how_it_ended(_exit_record(store, attempt))
-    end = JournalEntry(kind="finish", time_ms=entries[-1].time_ms, name=status, tags=reason_tags(reason, message))
-    return [*entries, end]
+    last, record = entries[-1], _exit_record(store, attempt)
+    if last.kind != "finish" or last.target != Target.ATTEMPT:
+        status, reason, message = _how_it_ended(record)
+    elif record is not None and last.name == RunStatus.FAILED:
+        status, reason, message = RunStatus.FAILED, record.reason, record.message
+    else:
+        return entries
+    tags = reason_tags(reason, message)
+    if last.kind == "finish" and (not tags or tags == last.tags):
+        return entries
+    return [*entries, JournalEntry(kind="finish", time_ms=last.time_ms, name=status, tags=tags)]
 
 
 def _how_it_ended(record: ExitRecord | None) -> tuple[RunStatus, str, str]:

@@ -230,9 +230,9 @@ def _kill_attempt(run: subprocess.Popen[bytes]) -> None:
 
 
 def _crash_rank(run: subprocess.Popen[bytes]) -> None:
-    """The first, as an assertion in a library does it; the launcher sees it and says so."""
-    [first] = [p for p in _processes(run, "jobs.train") if p.environ().get("RANK") == "0"]
-    first.send_signal(signal.SIGABRT)
+    """The second, as an assertion in a library does it. The first then fails for the lost connection alone."""
+    [second] = [p for p in _processes(run, "jobs.train") if p.environ().get("RANK") == "1"]
+    second.send_signal(signal.SIGABRT)
 
 
 def _log(folder: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mimo_vl.config.storage import TrackingConfig
+from mimo_vl.schema.manifest import ExitRecord
 from mimo_vl.storage.local import LocalStore
 from mimo_vl.tracking import ModelVersion, RunStatus, build_tracker, replay_journals
 from mimo_vl.tracking.rest import MlflowRest
@@ -176,9 +177,29 @@ def test_a_killed_attempt_is_ended_by_the_replay(server: Server, tmp_path: Path)
     # The process is killed while it writes its next line.
     chunk = next((tmp_path / attempt / "journal").glob("chunk-*"))
     chunk.write_bytes(chunk.read_bytes() + b'{"kind":"metr')
-    assert replay_journals(CONFIG, uri=server.uri, store=store, run=run).num_sent == 2
+    # Start, metrics, and the end that nobody wrote.
+    assert replay_journals(CONFIG, uri=server.uri, store=store, run=run).num_sent == 3
     rest = MlflowRest(server.uri, timeout_s=5.0)
     experiment = ensure_experiment(rest, CONFIG.experiment)
     body = {"experiment_ids": [experiment], "filter": "tags.`mimo.run_id` = 'local/demo/kill0000'"}
     statuses = sorted(r["info"]["status"] for r in rest.post("runs/search", body)["runs"])
     assert statuses == ["KILLED", "RUNNING"]
+
+
+def test_an_attempt_that_failed_because_a_rank_was_lost_says_what_its_launcher_saw(
+    server: Server, tmp_path: Path
+) -> None:
+    run = "runs/local/demo/rank0000"
+    store, attempt = LocalStore(tmp_path), f"{run}/base/attempt-1"
+    tracker = _tracker(store, server.uri, attempt, run)
+    tracker.start("base-1", {}, {})
+    tracker.finish(RunStatus.FAILED, reason="RuntimeError", message="Connection closed by peer")
+    record = ExitRecord(exit_code=1, reason="Crashed", message="rank 1 was ended by SIGABRT")
+    store.put_bytes(f"{attempt}/exit.json", record.to_json())
+    for num_sent in (3, 0):
+        assert replay_journals(CONFIG, uri=server.uri, store=store, run=run).num_sent == num_sent
+    rest = MlflowRest(server.uri, timeout_s=5.0)
+    experiment = ensure_experiment(rest, CONFIG.experiment)
+    filtered = "tags.`mimo.message` = 'rank 1 was ended by SIGABRT' and attributes.status = 'FAILED'"
+    [found] = rest.post("runs/search", {"experiment_ids": [experiment], "filter": filtered})["runs"]
+    assert found["info"]["run_name"] == "base-1"
