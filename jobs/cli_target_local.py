@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from jobs.cli_names import near_matches, stage_status
 from mimo_vl.errors import ConfigError, InputError
+from mimo_vl.storage.layout import run_of_output
 
 if TYPE_CHECKING:
     from mimo_vl.reporting.read import Source
@@ -102,8 +103,9 @@ class LocalTarget:
             address = server.uri()
             wait_until_it_answers(address)
             with self.open_source(pipeline) as source:
-                page = tracking_page(source.store, pipeline.run_id, server=address)
-            yield page or address
+                pages = (tracking_page(source.store, run_id, server=address) for run_id in _tracked_runs(pipeline))
+                page = next(filter(None, pages), address)
+            yield page
         finally:
             # Stages of a run that goes on send to it.
             if folder.controller_alive() is None:
@@ -156,3 +158,9 @@ class LocalTarget:
             near = near_matches(folder.path.name, others)
             raise InputError(f"--run-dir: {self._run_dir} does not exist; {hint}.{near}")
         return folder
+
+
+def _tracked_runs(pipeline: PipelineObject) -> list[str]:
+    """Its own id, then those of earlier runs whose outputs it reuses: where all were, no stage has made a run."""
+    reused = [run_of_output(stage.output_uri) for stage in reversed(pipeline.status.stages) if stage.reused]
+    return list(dict.fromkeys([pipeline.run_id, *reused]))

@@ -68,6 +68,11 @@ def step_dir(step: int) -> str:
     return f"step-{step}"
 
 
+def run_of_output(output_uri: str) -> str:
+    """Run id of the run that made an artifact: an earlier one where the artifact was reused."""
+    return "/".join(output_uri.rstrip("/").split("/")[-5:-2])
+
+
 def split_output_uri(output_uri: str, run_id: str, stage: str, attempt: int) -> tuple[str, str]:
     """MIMO_OUTPUT -> (URI of the store's root, prefix of the attempt in it)."""
     prefix = attempt_prefix(run_id, stage, attempt)

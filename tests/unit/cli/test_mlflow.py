@@ -9,7 +9,13 @@ import pytest
 from jobs.cli_mlflow import show
 from jobs.cli_output import Format
 from jobs.cli_target import ClusterTarget
+from jobs.cli_target_local import LocalTarget
 from mimo_vl.errors import ConfigError, InputError
+from mimo_vl.storage.local import LocalStore
+from operators.mimo_pipeline.api import StageState, StageStatus
+from operators.mimo_pipeline.local import tracking_server
+from operators.mimo_pipeline.local.state import Metadata, PipelineObject, RunFolder
+from operators.mimo_pipeline.local.tracking_server import TrackingServer
 from tests.fakes.pipeline_client import FakePipelineClient, cluster_object
 from tests.fakes.pipelines import chain, started
 
@@ -63,6 +69,25 @@ def test_a_refusal_names_the_report_too(client, monkeypatch) -> None:
         ConfigError, match=r"port of mimo-mlflow\.mlops\.svc:5000: the cluster refuses.*mimo report demo"
     ):
         _address(client)
+
+
+@pytest.mark.parametrize("made_by", ["local/demo/01234567", "local/demo/89abcdef"])
+def test_on_this_machine_the_page_is_that_of_the_run_that_made_the_outputs(tmp_path, monkeypatch, made_by) -> None:
+    """The run itself, or an earlier one where everything was reused."""
+    folder = RunFolder(tmp_path / "demo")
+    is_reused = made_by != "local/demo/01234567"
+    output = f"{folder.path.as_uri()}/store/runs/{made_by}/a/attempt-1"
+    status = started(chain()).model_copy(
+        update={"stages": (StageStatus(name="a", state=StageState.SUCCEEDED, output_uri=output, reused=is_reused),)}
+    )
+    folder.create(PipelineObject(metadata=Metadata(name="demo", uid="01234567-0000"), spec=chain(), status=status))
+    record = {"uri": "http://127.0.0.1:1", "experiment_id": "5", "run_id": "abc"}
+    LocalStore(folder.store_path).put_bytes(f"runs/{made_by}/tracking.json", json.dumps(record).encode())
+    monkeypatch.setattr(TrackingServer, "uri", lambda _: "http://127.0.0.1:27000")
+    monkeypatch.setattr(tracking_server, "wait_until_it_answers", lambda _: None)
+    target = LocalTarget(folder.path)
+    with target.open_tracking(target.load()) as address:
+        assert address == "http://127.0.0.1:27000/#/experiments/5/runs/abc"
 
 
 def test_the_address_is_shown_until_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:
