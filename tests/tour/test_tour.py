@@ -43,6 +43,11 @@ class Run:
         """An earlier run where all outputs were reused: `make tour` goes over a finished run."""
         return run_of_output(self.status.stage("morl").output_uri)
 
+    def attempt(self, stage: str) -> str:
+        """Name of the attempt that made the output, as MLflow has it."""
+        name, number = self.status.stage(stage).output_uri.rstrip("/").split("/attempt-")
+        return f"{name.split('/')[-1]}-{number}"
+
     def digest(self, stage: str) -> str:
         return self.status.stage(stage).digest
 
@@ -81,7 +86,7 @@ def test_mlflow_shows_the_pipelines_run_and_its_attempts(run: Run, mlflow: str, 
     # The attempts are folded below the pipeline.
     page.click(f'[row-id="{run_id}"] button[data-component-id*="runnamecellrenderer"]')
     for stage in ("long-context-sft", "morl"):
-        page.wait_for_text(f"{stage}-{run.status.stage(stage).attempt}")
+        page.wait_for_text(run.attempt(stage))
     take_picture(page, "mlflow-experiment")
 
 
