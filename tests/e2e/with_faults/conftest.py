@@ -7,6 +7,7 @@ installing or running anything; what only a watch over the whole run can tell is
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -15,10 +16,11 @@ from tests.e2e.kube import Cluster
 from tests.e2e.pod_watch import PodWatch
 from tests.e2e.release import ROOT, delete_namespace, install, make_namespace
 from tests.e2e.with_faults.drive import NAMESPACE, FaultRun, drive
+from tests.e2e.with_faults.panel_watch import PanelWatch
 
 
 @pytest.fixture(scope="package")
-def run(cluster: Cluster) -> Iterator[FaultRun]:
+def run(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultRun]:
     if os.environ.get("MIMO_E2E_REUSE"):
         reused = FaultRun(cluster, PodWatch(cluster, NAMESPACE), {}, {})
         reused.note_objects()
@@ -28,9 +30,11 @@ def run(cluster: Cluster) -> Iterator[FaultRun]:
     make_namespace(cluster, NAMESPACE)
     install(cluster, NAMESPACE)
     cluster.kubectl("apply", "-n", NAMESPACE, "-f", str(ROOT / "examples/demo-ci.yaml"))
-    with PodWatch(cluster, NAMESPACE) as watch:
+    program, folder = shutil.which("prometheus") or "", tmp_path_factory.mktemp("prometheus")
+    with PodWatch(cluster, NAMESPACE) as watch, PanelWatch(cluster, NAMESPACE, program, folder) as panels:
         current = FaultRun(cluster, watch, {}, {})
         drive(current)
+        current.notes["empty_panels"] = sorted(panels.empty)
         yield current
     if not os.environ.get("MIMO_E2E_KEEP"):
         delete_namespace(cluster, NAMESPACE)

@@ -99,6 +99,12 @@ def test_the_dashboards_show_the_attempts(run: FaultRun, browser: Browser, tmp_p
     take_picture(page, "cluster-dashboards")
 
 
+@pytest.mark.skipif(not shutil.which("prometheus"), reason="no prometheus: apt-get install prometheus")
+def test_every_panel_had_data_while_the_pipeline_ran(watched: FaultRun) -> None:
+    """Of pods scraped by their annotations, during the run and its faults."""
+    assert watched.notes["empty_panels"] == []
+
+
 @pytest.mark.skipif(not DEFAULT_KFP_PYTHON.is_file(), reason="no environment of kfp: make setup-kfp")
 def test_a_run_in_kubeflow_pipelines_follows_every_stage(run: FaultRun, tmp_path: Path) -> None:
     parameters = {"name": PIPELINE, "namespace": NAMESPACE, "follow": True, "kfp_endpoint": "", "deadline_s": 300.0}

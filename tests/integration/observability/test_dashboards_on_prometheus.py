@@ -22,8 +22,7 @@ from mimo_vl.config.rewards import RewardsConfig
 from mimo_vl.errors import InputError, ServiceUnavailableError
 from mimo_vl.free_port import free_port
 from mimo_vl.observability.dashboards.catalogue import DASHBOARDS
-from mimo_vl.observability.dashboards.grafana import dashboard_json
-from mimo_vl.observability.dashboards.page import PageRequest, last_minutes, panel_series
+from mimo_vl.observability.dashboards.page import PageRequest, last_minutes
 from mimo_vl.observability.dashboards.prometheus_api import PrometheusApi, Series
 from mimo_vl.rewards.service.client import RewardClient
 from mimo_vl.vocabulary import RewardTask
@@ -38,6 +37,7 @@ from tests.integration.observability.exporters import (
     stop,
     wait_until,
 )
+from tests.integration.observability.panels import all_panels, has_data
 
 _PROMETHEUS, _CHROMIUM = shutil.which("prometheus"), shutil.which("chromium")
 # Seconds on an idle machine; a busy one needs minutes to load torch and ray.
@@ -138,19 +138,12 @@ def _request(api: PrometheusApi) -> PageRequest:
 
 def _empty_panels(api: PrometheusApi) -> list[str]:
     """Of all dashboards, those to which Prometheus answers nothing."""
-    found, num_asked = [], 0
+    panels = all_panels()
+    assert len(panels) == _NUM_PANELS
     try:
-        for board in DASHBOARDS:
-            for panel in dashboard_json(board)["panels"]:
-                if panel["type"] == "row":
-                    continue
-                num_asked += 1
-                if not panel_series(panel, _request(api)):
-                    found.append(f"{board.uid}: {panel['title']}")
+        return [name for name, panel in panels.items() if not has_data(panel, _request(api))]
     except ServiceUnavailableError as error:
         return [str(error)]
-    assert num_asked == _NUM_PANELS
-    return found
 
 
 def _one(prometheus: str, expr: str) -> Series:
