@@ -75,6 +75,17 @@ def test_stage_pods_are_scraped_where_their_annotation_says() -> None:
     assert pod_metadata(PodKind.RAY_ROLLOUT, create, facts)["annotations"]["prometheus.io/port"] == "8080"
 
 
+def test_the_operators_pod_is_scraped_by_its_annotations() -> None:
+    """As every other pod that shows metrics; a user's own annotations stand beside them."""
+    template = pod_templates(render("default", 'operator.podAnnotations={"team":"vision"}'))["Deployment/mimo-pipeline-operator"]
+    annotations = template["metadata"]["annotations"]
+    [metrics] = [p for p in template["spec"]["containers"][0]["ports"] if p["name"] == "metrics"]
+    assert annotations["prometheus.io/scrape"] == "true"
+    assert annotations["prometheus.io/port"] == str(metrics["containerPort"])
+    assert annotations["prometheus.io/path"] == "/metrics"
+    assert annotations["team"] == "vision"
+
+
 def test_monitors_select_pods_with_the_port_they_name() -> None:
     operator, ray, stages = _monitored("PodMonitor")
     template = pod_templates(render())["Deployment/mimo-pipeline-operator"]

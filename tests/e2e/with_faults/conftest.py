@@ -34,7 +34,7 @@ def run(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with PodWatch(cluster, NAMESPACE) as watch, PanelWatch(cluster, NAMESPACE, program, folder) as panels:
         current = FaultRun(cluster, watch, {}, {})
         drive(current)
-        current.notes["empty_panels"] = sorted(panels.empty)
+        current.notes["empty_panels"] = panels.finish()
         yield current
     if not os.environ.get("MIMO_E2E_KEEP"):
         delete_namespace(cluster, NAMESPACE)

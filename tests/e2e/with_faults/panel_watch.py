@@ -19,6 +19,8 @@ from tests.integration.observability.panels import all_panels, has_data
 
 _INTERVAL_S = 2.0
 _ASK_EVERY = 8
+# A scrape, and a round of the operator that reads the last manifest.
+_LAST_VALUES_S = 60.0
 _SCRAPE, _PORT = "prometheus.io/scrape", "prometheus.io/port"
 
 
@@ -47,6 +49,13 @@ class PanelWatch:
         if self._process is not None:
             self._thread.join()
             stop(self._process)
+
+    def finish(self) -> list[str]:
+        """The panels that never had data. What the last stage left gets the time to be read and scraped."""
+        until = time.monotonic() + _LAST_VALUES_S
+        while self._program and self.empty and time.monotonic() < until:
+            time.sleep(_INTERVAL_S)
+        return sorted(self.empty)
 
     def _start(self, port: int) -> subprocess.Popen[bytes]:
         self._targets.write_text("[]")
