@@ -128,7 +128,7 @@ verify: setup-dev setup-kfp ## fail if a generated file is not up to date
 	$(CURDIR)/$(VENV)-kfp/bin/python -m jobs.kubeflow_pipeline --check
 
 golden-update: setup-dev ## rewrite the golden files and the pictures of docs/; the commit says why they changed
-	MIMO_GOLDEN_UPDATE=1 $(BIN)/python -m pytest -q tests/contract
+	MIMO_GOLDEN_UPDATE=1 $(BIN)/python -m pytest -q tests/contract tests/charts
 	$(BIN)/python -m tests.tour.pictures_for_docs
 
 cluster: cluster-build ## start a one-node Kubernetes as root without Docker, with both operators (devcluster/README.md)

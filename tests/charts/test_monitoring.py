@@ -77,7 +77,8 @@ def test_stage_pods_are_scraped_where_their_annotation_says() -> None:
 
 def test_the_operators_pod_is_scraped_by_its_annotations() -> None:
     """As every other pod that shows metrics; a user's own annotations stand beside them."""
-    template = pod_templates(render("default", 'operator.podAnnotations={"team":"vision"}'))["Deployment/mimo-pipeline-operator"]
+    templates = pod_templates(render("default", 'operator.podAnnotations={"team":"vision"}'))
+    template = templates["Deployment/mimo-pipeline-operator"]
     annotations = template["metadata"]["annotations"]
     [metrics] = [p for p in template["spec"]["containers"][0]["ports"] if p["name"] == "metrics"]
     assert annotations["prometheus.io/scrape"] == "true"
