@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from mimo_vl.config.model import ModelConfig
 from mimo_vl.config.training import BaseStageConfig
 from mimo_vl.data.pipelines.base import language_corpus, train_tokenizer
 from mimo_vl.data.pipelines.curate import build_studios
-from mimo_vl.errors import RetryableError
+from mimo_vl.errors import EXIT_DONE, NonFiniteLossError, RetryableError
 from mimo_vl.model.assemble import assemble
 from mimo_vl.model.checkpoint import save_model
 from mimo_vl.processing.tokenizer import load_tokenizer
@@ -28,6 +29,9 @@ from mimo_vl.training.tokenizer_files import copy_tokenizer
 from mimo_vl.vocabulary import Split
 
 TOKENIZER, LANGUAGE, VISION, MODEL = "tokenizer", "language_model", "vision", "model"
+
+# A sixth are short texts, the rest transcripts, as in the corpus; read in half a second.
+_NUM_HELDOUT_DOCUMENTS = 256
 
 Report = Callable[[int, int, float], None]
 
@@ -46,7 +50,7 @@ class BaseStage:
         """Write the artifact's folders; `report(step, total, loss)` follows the language model."""
         torch.set_num_threads(1)
         results = scratch / "vision-metrics.json"
-        child = multiprocessing.get_context("spawn").Process(target=_train_vision, args=(self, results), daemon=True)
+        child = multiprocessing.get_context("spawn").Process(target=train_vision, args=(self, results), daemon=True)
         child.start()
         try:
             metrics = self._train_language(report)
@@ -55,23 +59,22 @@ class BaseStage:
             if child.is_alive():
                 child.terminate()
                 child.join()
-        if child.exitcode != 0:
-            raise RetryableError(f"the vision tower's process ended with code {child.exitcode}; see its output above")
-        metrics |= json.loads(results.read_text(encoding="utf-8"))
+        metrics |= read_vision_results(results, child.exitcode)
         self._assemble(report)
         return metrics
 
     def _train_language(self, report: Report) -> dict[str, float]:
-        studio = build_studios(seed=self.seed, heldout_fraction=self.heldout_fraction)[Split.TRAIN]
-        tokenizer = train_tokenizer(studio, seed=self.seed, vocab_size=self.config.vocab_size)
+        studios = build_studios(seed=self.seed, heldout_fraction=self.heldout_fraction)
+        tokenizer = train_tokenizer(studios[Split.TRAIN], seed=self.seed, vocab_size=self.config.vocab_size)
         tokenizer.save(self.out_dir / TOKENIZER)
-        documents = language_corpus(studio, seed=self.seed)
+        documents, heldout = (language_corpus(studios[split], seed=self.seed) for split in (Split.TRAIN, Split.HELDOUT))
         return train_language_model(
             self.model,
             self.config,
             documents,
             tokenizer,
             self.out_dir / LANGUAGE,
+            heldout=heldout[:_NUM_HELDOUT_DOCUMENTS],
             seed=self.seed,
             on_step=lambda step, total, loss: report(step, total + 1, loss),
         )
@@ -92,15 +95,35 @@ class BaseStage:
         report(total, total, 0.0)
 
 
-def _train_vision(stage: BaseStage, results: Path) -> None:
+def train_vision(stage: BaseStage, results: Path) -> None:
+    """The child process: metrics to `results`; or the message of a NonFiniteLossError, and its exit code."""
     torch.set_num_threads(1)
     studio = build_studios(seed=stage.seed, heldout_fraction=stage.heldout_fraction)[Split.TRAIN]
-    metrics = train_vision_tower(
-        stage.model,
-        stage.config,
-        studio,
-        stage.out_dir / VISION,
-        seed=stage.seed,
-        on_step=lambda *_: None,
-    )
+    try:
+        metrics = train_vision_tower(
+            stage.model,
+            stage.config,
+            studio,
+            stage.out_dir / VISION,
+            seed=stage.seed,
+            on_step=lambda *_: None,
+        )
+    except NonFiniteLossError as error:
+        results.write_text(str(error), encoding="utf-8")
+        sys.exit(error.exit_code)
     results.write_text(json.dumps(metrics), encoding="utf-8")
+
+
+def read_vision_results(results: Path, exit_code: int | None) -> dict[str, float]:
+    """What the child process left.
+
+    Raises:
+        NonFiniteLossError: the child's own.
+        RetryableError: it ended without results.
+    """
+    if exit_code == NonFiniteLossError.exit_code and results.is_file():
+        raise NonFiniteLossError(f"vision tower, {results.read_text(encoding='utf-8')}")
+    if exit_code != EXIT_DONE:
+        raise RetryableError(f"the vision tower's process ended with code {exit_code}; see its output above")
+    metrics: dict[str, float] = json.loads(results.read_text(encoding="utf-8"))
+    return metrics
