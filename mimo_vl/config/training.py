@@ -112,7 +112,9 @@ class StageConfig:
 
 @config
 class BaseStageConfig:
-    """Tiny profile only: tokenizer, ViT and language model that stand for Qwen2.5-ViT and MiMo-7B-Base."""
+    """Tokenizer, ViT and language model that stand for Qwen2.5-ViT and MiMo-7B-Base. With `model.language_source:
+    llama-gguf` (smol) only the ViT is made here; tokenizer and language model are SmolLM2's, and `vocab_size` and
+    `language_*` have no effect."""
 
     vocab_size: int = 2048
     """Of the byte-level BPE tokenizer, special tokens included."""
