@@ -84,12 +84,10 @@ def run_reward_model(context: RunContext) -> dict[str, float]:
 def pair_recipe(config: RewardModelConfig, *, num_pairs: int) -> Recipe:
     """Whole epochs over the pairs; a micro-batch is what one rank takes of a step, divided by the accumulation."""
     parallelism = config.parallelism
-    per_micro_batch = max(1, config.batch_pairs // (parallelism.num_ranks * parallelism.accumulation_steps))
-    per_step = per_micro_batch * parallelism.num_ranks * parallelism.accumulation_steps
     return Recipe(
-        num_steps=max(1, math.ceil(config.num_epochs * num_pairs / per_step)),
-        units_per_step=per_step,
-        units_per_micro_batch=per_micro_batch,
+        num_steps=max(1, math.ceil(config.num_epochs * num_pairs / config.batch_pairs)),
+        units_per_step=config.batch_pairs,
+        units_per_micro_batch=config.batch_pairs // (parallelism.num_ranks * parallelism.accumulation_steps),
         optimizer=config.optimizer,
         schedule=config.schedule,
         parallelism=parallelism,

@@ -14,7 +14,7 @@ from mimo_vl.errors import ConfigError
 from mimo_vl.evaluation.evaluate import chosen_suite
 from mimo_vl.evaluation.tasks import CUSTOM_TASK, TINY_SUITE, own_tasks
 from mimo_vl.rl.curate_stage import SHIPPED_FAMILIES
-from mimo_vl.vocabulary import RlFamily
+from mimo_vl.vocabulary import EvaluationTask, RlFamily
 from tests.fakes.own_verifiers import rewards_with
 from tests.unit.data.builders import record, write_dataset
 
@@ -55,3 +55,7 @@ def test_curate_rl_rates_own_prompts_where_a_verifier_can(tmp_path: Path) -> Non
     datasets = _datasets(tmp_path, 1)
     assert families(RewardsConfig(), datasets) == SHIPPED_FAMILIES
     assert families(_VERIFIER, datasets) == (*SHIPPED_FAMILIES, RlFamily.CUSTOM)
+
+
+def test_the_tasks_that_the_configuration_may_name_are_those_that_exist() -> None:
+    assert [task.id for task in (*TINY_SUITE, CUSTOM_TASK)] == list(EvaluationTask)
