@@ -4,7 +4,7 @@ stages.py          the report's table of stages; both readings of "1e-4, 1e-5"
 plan_estimate.py   `mimo plan`: GPUs, memory, steps, GPU-hours, without torch
 flops.py           operations per token and patch, parameter counts, without torch
 schedule.py        learning rate as a function of the step
-world.py           rank, device, collectives on plain values
+world.py           rank, device (settings.py: what the environment says), collectives on plain values
 engine.py          DeepSpeed; its only importer
 train_step.py      one optimizer step: normalised loss, refusal of non-finite losses
 trainer.py         the loop; callbacks/ what happens beside the updates
