@@ -83,6 +83,10 @@ class RlConfig:
     """ZeRO stage of the policy trainer."""
     num_micro_batches: PositiveInt = 4
     """Packed rows that a trainer worker cuts its share of an update into; more rows need less memory."""
+    checkpoint_language: bool = False
+    """Activation checkpointing of the policy's language model: long answers do not fit without it."""
+    checkpoint_vision: bool = False
+    """The same for its vision tower."""
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
     call_timeout_s: PositiveFloat = unhashed(1800.0)

@@ -58,7 +58,7 @@ class ParallelismConfig:
     checkpoint_language: bool = False
     """Activation checkpointing of the language model."""
     checkpoint_vision: bool = False
-    """Recompute activations of the vision tower."""
+    """Activation checkpointing of the vision tower."""
     threads_per_rank: NonNegativeInt = 0
     """CPU threads per rank; 0 = cores / ranks on this node."""
 

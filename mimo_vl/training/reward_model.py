@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 
 from mimo_vl.config.training import RewardModelConfig
 from mimo_vl.model.checkpoint import load_model
+from mimo_vl.model.freeze import enable_checkpointing
 from mimo_vl.model.reward_head import RewardModel, save_reward_model
 from mimo_vl.processing.encode import SampleEncoder
 from mimo_vl.processing.tokenizer import load_tokenizer
@@ -38,9 +40,7 @@ def run_reward_model(context: RunContext) -> dict[str, float]:
     pairs_dir = context.input_dir(StageName.CURATE_RL)
     train = read_pairs(pairs_dir, config.kind, "train")
     heldout = read_pairs(pairs_dir, config.kind, "heldout")
-    module = PreferenceStep(
-        RewardModel(load_model(folder, dtype=context.world.dtype)), center_penalty=config.center_penalty
-    )
+    module = build_module(folder, config, dtype=context.world.dtype)
     recipe = pair_recipe(config, num_pairs=len(train.pairs))
     built = build_engine(module, parameter_groups(module.model, config), recipe, context)
     source = PairSource(
@@ -79,6 +79,14 @@ def run_reward_model(context: RunContext) -> dict[str, float]:
             write_metrics(context.out_dir, {**values, "history": history.steps})
     barrier(context.world)
     return {**values, **throughput.rates()}
+
+
+def build_module(folder: Path, config: RewardModelConfig, *, dtype: torch.dtype) -> PreferenceStep:
+    """A fresh head on the trunk in `folder`, whose towers recompute their activations as the configuration says."""
+    trunk = load_model(folder, dtype=dtype)
+    parallelism = config.parallelism
+    enable_checkpointing(trunk, vision=parallelism.checkpoint_vision, language=parallelism.checkpoint_language)
+    return PreferenceStep(RewardModel(trunk), center_penalty=config.center_penalty)
 
 
 def pair_recipe(config: RewardModelConfig, *, num_pairs: int) -> Recipe:
