@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from mimo_vl.config.training import RewardModelConfig
+from mimo_vl.config.model import ModelConfig
+from mimo_vl.config.training import Component, RewardModelConfig
 from mimo_vl.model.checkpoint import load_model
 from mimo_vl.model.freeze import enable_checkpointing
 from mimo_vl.model.reward_head import RewardModel, save_reward_model
@@ -15,7 +16,7 @@ from mimo_vl.processing.encode import SampleEncoder
 from mimo_vl.processing.tokenizer import load_tokenizer
 from mimo_vl.training.build import Recipe, build_engine, run_loop, set_threads, write_metrics
 from mimo_vl.training.engine import TrainingEngine
-from mimo_vl.training.flops import count_flops
+from mimo_vl.training.flops import FlopCount, count_flops
 from mimo_vl.training.pair_source import PairSet, PairSource, pair_micro_batch, read_pairs
 from mimo_vl.training.run_context import RunContext
 from mimo_vl.training.step_modules import PreferenceStep
@@ -57,7 +58,7 @@ def run_reward_model(context: RunContext) -> dict[str, float]:
         source,
         recipe,
         context,
-        flops=count_flops(context.config.model, trainable=(), context=0, vocab_size=encoder.tokenizer.vocab_size),
+        flops=reward_flops(context.config.model, vocab_size=encoder.tokenizer.vocab_size),
         kept_values=first,
     )
     last = evaluate(built.engine, heldout, encoder, recipe, context)
@@ -87,6 +88,11 @@ def build_module(folder: Path, config: RewardModelConfig, *, dtype: torch.dtype)
     parallelism = config.parallelism
     enable_checkpointing(trunk, vision=parallelism.checkpoint_vision, language=parallelism.checkpoint_language)
     return PreferenceStep(RewardModel(trunk), center_penalty=config.center_penalty)
+
+
+def reward_flops(model: ModelConfig, *, vocab_size: int) -> FlopCount:
+    """The whole trunk trains; its language head is never met."""
+    return count_flops(model, trainable=tuple(Component), has_language_head=False, vocab_size=vocab_size)
 
 
 def pair_recipe(config: RewardModelConfig, *, num_pairs: int) -> Recipe:
