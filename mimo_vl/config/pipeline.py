@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import Field, NonNegativeInt
 
@@ -21,8 +21,6 @@ from mimo_vl.config.rl import CurateRlConfig, RlConfig
 from mimo_vl.config.storage import StorageConfig, TrackingConfig
 from mimo_vl.config.training import BaseStageConfig, RewardModelConfig, StageConfig
 from mimo_vl.vocabulary import PRETRAINING_STAGES, REWARD_MODEL_STAGES, DataType, EvaluationTask, RlFamily, StageName
-
-_Name = TypeVar("_Name", DataType, RlFamily)
 
 
 @config
@@ -84,7 +82,7 @@ class PipelineConfig:
                             f"stages.{name}.mixture.{data_type} is positive but data.synthesis.{field}.{data_type} is "
                             "0 or missing; give it samples or take the weight away"
                         )
-        for family in _positive(self.rl.family_weights):
+        for family in self.rl.families:
             if family is not RlFamily.CUSTOM and not synthesis.rl_prompts_per_family.get(family):
                 raise ValueError(
                     f"rl.family_weights.{family} is positive but data.synthesis.rl_prompts_per_family.{family} is 0 "
@@ -117,8 +115,8 @@ class PipelineConfig:
             )
 
 
-def _positive(weights: Mapping[_Name, float]) -> list[_Name]:
-    return [name for name, weight in weights.items() if weight > 0]
+def _positive(mixture: Mapping[DataType, float]) -> list[DataType]:
+    return [data_type for data_type, weight in mixture.items() if weight > 0]
 
 
 # Sections whose values can change the output of a stage. seed and profile-independent sections are always in.
@@ -141,6 +139,9 @@ def stage_view(pipeline: PipelineConfig, stage: StageName) -> dict[str, Any]:
         parts = {"reward_model": pipeline.reward_models[stage], "processing": pipeline.processing}
     else:
         parts = {name: getattr(pipeline, name) for name in _SECTIONS[stage]}
+    if stage == StageName.CURATE_RL:
+        # Which prompts it rates, not how often each is drawn later.
+        parts["families"] = pipeline.rl.families
     if stage == StageName.BASE:
         # It makes tokenizer and models from the profile's own data.
         parts["data"] = dataclasses.replace(pipeline.data, custom=None)

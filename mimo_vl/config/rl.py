@@ -44,7 +44,7 @@ class RlConfig:
     clip_high: PositiveFloat = 0.28
     """vanilla_grpo only: ratio clip, "clip-higher" (MiMo-7B)."""
     family_weights: dict[RlFamily, float]
-    """Share of the prompts of each family; they are normalised."""
+    """Share of the prompts of each family; they are normalised. Families without a weight are not curated either."""
     prompts_per_step: PositiveInt = 512
     """B: valid groups per update."""
     group_size: int = 16
@@ -111,3 +111,8 @@ class RlConfig:
             raise ValueError(f"family_weights {self.family_weights} need a positive weight and no negative one")
         if self.group_size < 2:
             raise ValueError(f"group_size is {self.group_size}, wanted at least 2: the advantage compares a group")
+
+    @property
+    def families(self) -> tuple[RlFamily, ...]:
+        """Those with a positive weight."""
+        return tuple(family for family in RlFamily if self.family_weights.get(family, 0.0) > 0)
