@@ -103,7 +103,7 @@ bench: setup-bench ## ours / baseline / ratio / limit; writes runs/bench.json
 	$(BIN)/python -m benchmarks
 
 test-gpu: setup-dev ## what needs an NVIDIA GPU; skips visibly without one
-	$(BIN)/python -m pytest -q -m gpu tests
+	env -u DS_ACCELERATOR $(BIN)/python -m pytest -q -m gpu tests
 
 plan: setup ## memory and GPU-hours per stage of the 7B profile
 	$(BIN)/mimo plan --profile mimo_vl_7b

@@ -40,12 +40,7 @@ def run_pretraining(context: RunContext) -> dict[str, float]:
         _row_source(config, recipe, encoder, context),
         recipe,
         context,
-        flops=count_flops(
-            context.config.model,
-            trainable=config.trainable,
-            context=config.sequence_length,
-            vocab_size=encoder.tokenizer.vocab_size,
-        ),
+        flops=count_flops(context.config.model, trainable=config.trainable, vocab_size=encoder.tokenizer.vocab_size),
         kept_values={"loss_first": loss_first},
     )
     loss_last = mean_loss(built.engine, heldout, context.world)

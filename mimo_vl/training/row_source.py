@@ -11,7 +11,7 @@ from mimo_vl.data.plan import RowPlan
 from mimo_vl.data.readers.indexed import IndexedDataset
 from mimo_vl.processing.encode import SampleEncoder
 from mimo_vl.processing.packed_row import PackedRow
-from mimo_vl.training.micro_batch import MicroBatch
+from mimo_vl.training.micro_batch import MicroBatch, attended_pairs
 from mimo_vl.training.world import World
 
 
@@ -53,6 +53,7 @@ def micro_batch_of(row: PackedRow) -> MicroBatch:
         groups_S=row.data_types,
         num_targets_S=tuple(np.add.reduceat(row.supervised_T.astype(np.int64), starts).tolist()),
         num_tokens=len(row.input_ids_T),
+        num_pairs=attended_pairs(row),
         num_patches=len(row.patches_PC),
     )
 

@@ -26,6 +26,7 @@ class StepResult:
     loss_by_group: dict[str, float]
     num_targets: int
     num_tokens: int
+    num_pairs: int
     num_patches: int
     grad_norm: float
     is_stop_requested: bool
@@ -63,6 +64,7 @@ def train_step(
         float(should_stop),
         float(len(totals.bad_sample_ids)),
         float(sum(m.num_tokens for m in micro_batches)),
+        float(sum(m.num_pairs for m in micro_batches)),
         float(sum(m.num_patches for m in micro_batches)),
     ]
     summed = sum_over_ranks([*counts, *totals.losses, *totals.targets], world)
@@ -73,13 +75,14 @@ def train_step(
     if not math.isfinite(grad_norm):
         all_ids = [sample_id for m in micro_batches for sample_id in m.sample_ids_S]
         raise non_finite_error("gradient norm", step, gather_strings(all_ids, world))
-    losses, targets = summed[4 : 4 + len(groups)], summed[4 + len(groups) :]
+    losses, targets = summed[len(counts) : len(counts) + len(groups)], summed[len(counts) + len(groups) :]
     return StepResult(
         loss=sum(losses) / num_targets,
         loss_by_group={g: s / n for g, s, n in zip(groups, losses, targets, strict=True) if n},
         num_targets=num_targets,
         num_tokens=int(summed[2]),
-        num_patches=int(summed[3]),
+        num_pairs=int(summed[3]),
+        num_patches=int(summed[4]),
         grad_norm=grad_norm,
         is_stop_requested=summed[0] > 0,
     )

@@ -55,8 +55,8 @@ def _build(settings: dict[str, Any]) -> tuple[TrainerWorker | None, Exception | 
 
     context = train.get_context()
     rank, size = context.get_world_rank(), context.get_world_size()
-    world = current_world(rank, size, context.get_local_rank(), context.get_local_world_size())
     try:
+        world = current_world(rank, size, context.get_local_rank(), context.get_local_world_size())
         return build_trainer_worker(settings["worker"], settings["resume"], world), None
     except MimoError as error:
         return None, error

@@ -132,7 +132,11 @@ def test_reported_tokens_go_on_where_the_history_stands(tmp_path: Path) -> None:
             self.tokens.append(metrics["train/tokens"])
 
     trainer, _ = _trainer(tmp_path, num_steps=2, every=100)
-    history, throughput, sink = History(), Throughput(FlopCount(per_token=1.0, per_patch=1.0), peak_flops=None), Sink()
+    history, throughput, sink = (
+        History(),
+        Throughput(FlopCount(per_token=1.0, per_pair=1.0, per_patch=1.0), peak_flops=None),
+        Sink(),
+    )
     # As after a resume: 100 tokens in the steps before.
     history.num_tokens = 100
     reporting = Reporting(lambda *_, **__: None, sink, throughput, history, every_steps=1, is_main=True)
