@@ -15,11 +15,13 @@ from mimo_vl.config.pipeline import PipelineConfig
 from mimo_vl.errors import ConfigError, DigestMismatchError, InterruptedAfterSaveError
 from mimo_vl.evaluation.claims import check
 from mimo_vl.evaluation.collect import RunMaterial, StageOutput, collect
+from mimo_vl.evaluation.compare import compare_rewards
 from mimo_vl.evaluation.evaluate import WorkerPlan, evaluate, headline_metrics
+from mimo_vl.evaluation.score import read_results
 from mimo_vl.evaluation.suite import Bench
 from mimo_vl.evaluation.summary import build_summary, summary_text
 from mimo_vl.evaluation.tasks import TINY_SUITE, task_by_id
-from mimo_vl.schema.evaluation import Evaluation
+from mimo_vl.schema.evaluation import Evaluation, ItemStatus
 from mimo_vl.schema.manifest import FileEntry, Manifest
 from tests.fakes.evaluation_suite import NUM_ITEMS, bench, model_of_quality
 
@@ -107,6 +109,26 @@ def test_mean_reward_is_the_unweighted_mean_of_the_five_verifiable_families(fini
     assert mean.rl_minus_sft_ci is not None
     # Ten of forty items differ by 1: a standard error of about 0.07.
     assert mean.rl_minus_sft_ci[0] == pytest.approx(0.25 - 0.135, abs=0.04)
+
+
+def test_answers_that_cannot_be_judged_are_in_no_mean_and_counted(finished: tuple[Evaluation, Path]) -> None:
+    tasks = [t for t in TINY_SUITE if t.is_verifiable]
+    sampled = {
+        model: {t.family: read_results(finished[1] / "sampled" / model / f"{t.family}.jsonl") for t in tasks}
+        for model in ("sft", "rl")
+    }
+    family = tasks[0].family
+    wrong = [r for r in sampled["rl"][family] if r.metrics["score"] == 0.0]
+    lost = {r.key for r in wrong if r.item_id == wrong[0].item_id}
+    sampled["rl"][family] = [
+        r.model_copy(update={"status": ItemStatus.JUDGE_ERROR, "metrics": {}}) if r.key in lost else r
+        for r in sampled["rl"][family]
+    ]
+    mean = compare_rewards(TINY_SUITE, sampled, confidence=0.95, draws=100, seed=0)
+    assert mean.unscored == {"rl": len(lost)}
+    # Two of eight items were wrong; without one of them six of seven are right.
+    assert mean.families["rl"][family] == pytest.approx(6 / 7)
+    assert mean.n == 39
 
 
 def test_two_workers_write_the_same_bytes_as_one(
