@@ -142,12 +142,20 @@ class FamilySummary(Record):
     metrics: dict[str, dict[str, float]] = Field(default_factory=dict)
 
 
-class RewardModelSummary(Record):
-    """Share of held-out pairs in which the chosen answer scores higher."""
+class PairAccuracy(Record):
+    """Share of held-out pairs in which the chosen answer scores higher; `ci` is clustered by query."""
 
-    name: str
     pairwise_accuracy: float
     ci: Bounds
+    num_pairs: int
+    num_queries: int
+
+
+class RewardModelSummary(PairAccuracy):
+    """Over all held-out pairs; `by_models`: over the pairs of two SFT answers, and of a base and an SFT answer."""
+
+    name: str
+    by_models: dict[str, PairAccuracy] = Field(default_factory=dict)
 
 
 class Summary(Record):

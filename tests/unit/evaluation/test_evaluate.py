@@ -32,6 +32,21 @@ MODELS = [
 ]
 
 
+# 200 pairs of 50 queries, half of the pairs against the base model.
+PAIR_METRICS = {
+    "pairwise_accuracy": 0.8,
+    "ci_low": 0.7,
+    "ci_high": 0.9,
+    "heldout_pairs": 200.0,
+    "heldout_queries": 50.0,
+    "pairwise_accuracy_sft_sft": 0.65,
+    "ci_low_sft_sft": 0.5,
+    "ci_high_sft_sft": 0.8,
+    "heldout_pairs_sft_sft": 100.0,
+    "heldout_queries_sft_sft": 40.0,
+}
+
+
 @pytest.fixture(scope="module")
 def config() -> PipelineConfig:
     return compose("tiny")
@@ -77,9 +92,7 @@ def material(finished: tuple[Evaluation, Path]) -> RunMaterial:
         {
             "evaluate": _output("evaluate", _files(finished[1])),
             "morl": _output("morl", {}),
-            "reward-model-text": _output(
-                "reward-model-text", {}, pairwise_accuracy=0.8, ci_low=0.7, ci_high=0.9, loss_first=0.7, loss_last=0.4
-            ),
+            "reward-model-text": _output("reward-model-text", {}, **PAIR_METRICS, loss_first=0.7, loss_last=0.4),
             "long-context-sft": _output("long-context-sft", {}, loss_first=2.0, loss_last=1.1, tokens=50.0),
         }
     )
@@ -190,6 +203,11 @@ def test_summary_has_exactly_the_fields_that_readers_expect(material: RunMateria
     assert len(summary["families"][0]["rl_minus_sft_ci"]) == 2
     assert {"sft", "rl", "rl_minus_sft_ci"} <= set(summary["mean_reward"])
     assert {"total_seconds", "peak_pss_bytes"} <= set(summary)
+    (reward_model,) = summary["reward_models"]
+    assert (reward_model["ci"], reward_model["num_pairs"], reward_model["num_queries"]) == ([0.7, 0.9], 200, 50)
+    assert reward_model["by_models"] == {
+        "sft_sft": {"pairwise_accuracy": 0.65, "ci": [0.5, 0.8], "num_pairs": 100, "num_queries": 40}
+    }
     evaluate_stage = summary["stages"][-1]
     assert (evaluate_stage["loss_first"], evaluate_stage["loss_last"]) == (None, None)
 
