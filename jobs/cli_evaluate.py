@@ -91,5 +91,6 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
     for family in evaluation.families:
         score = family.models[_NAME]
         interval = f"[{score.ci[0]:.3f}, {score.ci[1]:.3f}]"
-        table.add_row(family.name, family.metric, str(score.n), f"{score.value:.3f}", interval)
+        value = f"{score.value:.3f}" + ("" if score.is_complete else f" (incomplete, at least {score.lower_bound:.3f})")
+        table.add_row(family.name, family.metric, str(score.n), value, interval)
     console.print(table)

@@ -14,7 +14,7 @@ from mimo_vl.evaluation.statistics import (
     paired_difference,
 )
 from mimo_vl.evaluation.task import TaskSpec
-from mimo_vl.schema.evaluation import FamilyComparison, ItemResult, MeanReward
+from mimo_vl.schema.evaluation import UNSCORED, FamilyComparison, ItemResult, MeanReward
 
 # Results of one model: by family, in item order.
 FamilyResults = Mapping[str, Sequence[ItemResult]]
@@ -60,10 +60,12 @@ def compare_rewards(
         model: {task.family: item_scores(task, families[task.family]) for task in tasks}
         for model, families in sampled.items()
     }
+    counts = {m: sum(r.status in UNSCORED for t in tasks for r in f[t.family]) for m, f in sampled.items()}
+    unscored = {m: count for m, count in counts.items() if count}
     means = {m: {f: float(np.mean(list(s.values()))) for f, s in by_family.items()} for m, by_family in scores.items()}
     values = {m: float(np.mean(list(by_family.values()))) for m, by_family in means.items()}
     if SFT not in values or RL not in values:
-        return MeanReward(sft=values.get(SFT), rl=values.get(RL), families=means)
+        return MeanReward(sft=values.get(SFT), rl=values.get(RL), families=means, unscored=unscored)
     strata = []
     for task in tasks:
         rl, sft = _on_common_items(scores[RL][task.family], scores[SFT][task.family])
@@ -76,6 +78,7 @@ def compare_rewards(
         rl_minus_sft_ci=difference.interval,
         n=difference.n,
         families=means,
+        unscored=unscored,
     )
 
 

@@ -12,13 +12,10 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from mimo_vl.config.processing import ProcessingConfig
 from mimo_vl.evaluation.infer import ModelUnderTest, TextNats
-from mimo_vl.inference.hf_engine import HfEngine
-from mimo_vl.model.checkpoint import load_model
+from mimo_vl.inference.load import build_engine, load_encoder, load_on_device
 from mimo_vl.model.packed import row_tensors
 from mimo_vl.model.supervised import supervised_loss
-from mimo_vl.processing.encode import SampleEncoder
 from mimo_vl.processing.packed_row import EncodedSample, pack_row
-from mimo_vl.processing.tokenizer import load_tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +33,13 @@ def use_threads(num_workers: int) -> None:
 
 
 def load_under_test(source: ModelSource, processing: ProcessingConfig, *, dtype: str) -> ModelUnderTest:
-    """On the GPU if there is one."""
-    model = load_model(source.folder, dtype=dtype).to("cuda" if torch.cuda.is_available() else "cpu")
-    encoder = SampleEncoder(load_tokenizer(source.folder), processing)
+    """On the GPU if there is one; answers end where those of rollouts end."""
+    model = load_on_device(source.folder, dtype=dtype)
+    encoder = load_encoder(source.folder, processing)
     return ModelUnderTest(
         name=source.name,
         digest=source.digest,
-        generator=HfEngine(model, encoder),
+        generator=build_engine(model, encoder),
         encoder=encoder,
         text_nats=lambda encoded: _text_nats(model, encoded),
     )

@@ -11,8 +11,9 @@ import numpy as np
 
 from mimo_vl.evaluation.response_log import Response
 from mimo_vl.evaluation.scorers import scorer_named
-from mimo_vl.evaluation.statistics import Scores, likelihood_scores, mean_estimate
+from mimo_vl.evaluation.statistics import likelihood_scores, mean_estimate
 from mimo_vl.evaluation.task import EvalItem, ItemScore, Method, Scorers, TaskSpec, prompt_text
+from mimo_vl.intervals import Scores
 from mimo_vl.schema.evaluation import UNSCORED, ItemResult, ItemStatus, ModelScore
 
 # The headline of every scorer; other metrics are shown beside it.

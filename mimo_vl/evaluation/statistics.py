@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-Scores = npt.NDArray[np.float64]
+from mimo_vl.intervals import Scores, standard_error, wilson
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,38 +35,6 @@ class Estimate:
     def is_above(self, other: Estimate) -> bool:
         """True if the whole interval lies above the whole interval of `other`."""
         return self.lo > other.hi
-
-
-def standard_error(scores: Sequence[float] | Scores, clusters: Sequence[str] | None = None) -> float:
-    """Standard error of the mean; with `clusters`, items that share a name may be correlated.
-
-    SE^2 = SE_iid^2 + (1 / n^2) * sum over clusters of sum over i != j of (s_i - mean)(s_j - mean), never below 0.
-    """
-    values = np.asarray(scores, dtype=np.float64)
-    n = len(values)
-    if n < 2:
-        raise ValueError(f"a standard error needs at least 2 scores, got {n}")
-    residuals = values - values.mean()
-    variance = float((residuals**2).sum() / (n * (n - 1)))
-    if clusters is not None:
-        if len(clusters) != n:
-            raise ValueError(f"{len(clusters)} cluster names for {n} scores; give one per score")
-        names = np.asarray(clusters)
-        for name in sorted(set(clusters)):
-            part = residuals[names == name]
-            variance += float(part.sum() ** 2 - (part**2).sum()) / n**2
-    return float(np.sqrt(max(variance, 0.0)))
-
-
-def wilson(successes: float, n: int, confidence: float) -> tuple[float, float]:
-    """Wilson's score interval of a proportion; sensible at 0 and 1, where the normal interval has no width."""
-    if n < 1:
-        raise ValueError(f"a proportion needs at least 1 trial, got {n}")
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
-    p = successes / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def mean_estimate(scores: Sequence[float] | Scores, confidence: float) -> Estimate:

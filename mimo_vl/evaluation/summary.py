@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from mimo_vl.evaluation.collect import RunMaterial, StageOutput
 from mimo_vl.schema.evaluation import (
     FamilyComparison,
     FamilySummary,
     MeanReward,
+    PairAccuracy,
     RewardModelSummary,
     StageSummary,
     Summary,
@@ -35,10 +36,25 @@ def build_summary(material: RunMaterial, *, unfinished: Iterable[str] = ()) -> S
 def reward_models(material: RunMaterial) -> Iterator[RewardModelSummary]:
     """Of every stage whose manifest has a pairwise accuracy."""
     for name, output in material.stages.items():
-        metrics = output.manifest.metrics
-        if "pairwise_accuracy" in metrics:
-            ci = (metrics["ci_low"], metrics["ci_high"])
-            yield RewardModelSummary(name=name, pairwise_accuracy=metrics["pairwise_accuracy"], ci=ci)
+        found = pair_accuracies(output.manifest.metrics)
+        if "" in found:
+            over_all = found.pop("")
+            yield RewardModelSummary(name=name, by_models=found, **over_all.model_dump())
+
+
+def pair_accuracies(metrics: Mapping[str, float]) -> dict[str, PairAccuracy]:
+    """By the models whose answers were compared, as in `sft_sft`; "" = all pairs."""
+    heading = "pairwise_accuracy"
+    suffixes = sorted(name.removeprefix(heading) for name in metrics if name.startswith(heading))
+    return {
+        suffix.removeprefix("_"): PairAccuracy(
+            pairwise_accuracy=metrics[f"{heading}{suffix}"],
+            ci=(metrics[f"ci_low{suffix}"], metrics[f"ci_high{suffix}"]),
+            num_pairs=int(metrics[f"heldout_pairs{suffix}"]),
+            num_queries=int(metrics[f"heldout_queries{suffix}"]),
+        )
+        for suffix in suffixes
+    }
 
 
 def _stage(name: str, output: StageOutput) -> StageSummary:

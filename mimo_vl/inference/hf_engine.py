@@ -46,11 +46,11 @@ class HfEngine:
         model: Qwen2_5_VLForConditionalGeneration,
         decoder: TextDecoder,
         *,
-        stop_token_ids: Sequence[int] = (),
+        stop_token_ids: Sequence[int],
         max_rows: int = 192,
         weight_version: int = 0,
     ) -> None:
-        """`stop_token_ids` apply where the sampling parameters name none; empty = the model's end-of-turn tokens.
+        """`stop_token_ids` apply where the sampling parameters name none.
 
         `max_rows` bounds prompts * samples that are decoded together; it fixes the composition of batches.
         """
@@ -58,7 +58,7 @@ class HfEngine:
         use_varlen_attention(model)
         self._model = model.eval()
         self._decoder = decoder
-        self._stop_token_ids = tuple(stop_token_ids) or _end_tokens(model)
+        self._stop_token_ids = tuple(stop_token_ids)
         self._max_rows = max_rows
         self._weight_version = weight_version
 
@@ -181,10 +181,3 @@ def _attention(model: Qwen2_5_VLForConditionalGeneration) -> Iterator[None]:
         yield
     finally:
         config._attn_implementation = before
-
-
-def _end_tokens(model: Qwen2_5_VLForConditionalGeneration) -> tuple[int, ...]:
-    eos = model.generation_config.eos_token_id
-    if eos is None:
-        raise ValueError("the model's generation_config has no eos_token_id; pass stop_token_ids to the engine")
-    return tuple(eos) if isinstance(eos, list | tuple) else (int(eos),)

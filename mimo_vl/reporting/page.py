@@ -24,6 +24,7 @@ from mimo_vl.schema.evaluation import Bounds, Evaluation, FamilyComparison, Mode
 
 MODEL_TITLES = {"base": "Base", "sft": "SFT", "rl": "RL"}
 _FAMILY_TITLES = {"ocr": "OCR", "qa": "Question answering", "gui": "GUI"}
+_PAIR_TITLES = {"sft_sft": "two SFT answers", "base_sft": "base against SFT", "base_base": "two base answers"}
 # Longer texts are cut in the report; results/*.jsonl has them whole.
 _SHOWN_CHARS = 600
 _FAILED = frozenset({"Failed", "Lost"})
@@ -68,6 +69,7 @@ def _render(run: Run, *, charts_of_machine: bool, times: str) -> str:
         intervals=interval_chart(_interval_rows(evaluation), label="results by family") if evaluation else "",
         pictures=_pictures(run, evaluation) if evaluation else [],
         curves=[(c.stage, _shown_charts(c, with_machine=charts_of_machine)) for c in run.curves],
+        pair_titles=_PAIR_TITLES,
         reward_models=list(reward_models(run.material)),
         lineage=_lineage(run),
         config=json.dumps(run.environment.config, indent=1, sort_keys=True, ensure_ascii=False),

@@ -10,7 +10,7 @@ Writes under `out_dir`:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from mimo_vl.rl.rollout import Scorer
 from mimo_vl.schema.record import Record
 from mimo_vl.schema.reward import ScoreRequest
 from mimo_vl.schema.rollout import SamplingParams
-from mimo_vl.schema.sample import PreferencePair, Sample
+from mimo_vl.schema.sample import AnswerModel, PreferencePair, Sample
 from mimo_vl.vocabulary import RlFamily
 
 QUERY_KINDS = {"text": RlFamily.PREFERENCE_TEXT, "multimodal": RlFamily.PREFERENCE_MULTIMODAL}
@@ -83,7 +83,7 @@ class Curator:
         for kind in QUERY_KINDS:
             dataset = IndexedDataset(self.source_dir / f"queries-{kind}")
             answers = [
-                own + other
+                _by_model(own, other)
                 for own, other in zip(
                     self._answers(dataset, sft, self.config.answers_per_query, f"pairs-{kind} sft"),
                     self._answers(dataset, base, self.config.base_answers_per_query, f"pairs-{kind} base"),
@@ -93,7 +93,9 @@ class Curator:
             report[f"pairs-{kind}"] = self._write_pairs(kind, dataset, answers)
         return report
 
-    def _write_pairs(self, kind: str, dataset: IndexedDataset, answers: Sequence[Sequence[str]]) -> dict[str, int]:
+    def _write_pairs(
+        self, kind: str, dataset: IndexedDataset, answers: Sequence[Mapping[str, AnswerModel]]
+    ) -> dict[str, int]:
         queries = [dataset.sample(i) for i in range(len(dataset))]
         counts = PairCounts()
         pairs = [
@@ -139,6 +141,12 @@ class Curator:
             answers.extend([c.text for c in group] for group in engine.generate(prompts, params))
             self.on_progress(what, len(records))
         return answers
+
+
+def _by_model(sft: Sequence[str], base: Sequence[str]) -> dict[str, AnswerModel]:
+    """Distinct answers in order; one that both models gave is the SFT model's."""
+    own = dict.fromkeys(sft, AnswerModel.SFT)
+    return own | {text: AnswerModel.BASE for text in base if text not in own}
 
 
 def write_subset(source: IndexedDataset, indices: Sequence[int], parent: Path, name: str) -> None:

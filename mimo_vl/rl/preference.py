@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mimo_vl.rewards.judge import Choice, Judge, compare_both_orders
-from mimo_vl.schema.sample import PreferencePair, Sample
+from mimo_vl.schema.sample import AnswerModel, PreferencePair, Sample
 
 
 @dataclass
@@ -27,12 +27,11 @@ class PairCounts:
 
 
 def rank_pairs(
-    query: Sample, answers: Sequence[str], judge: Judge, *, max_pairs: int, counts: PairCounts
+    query: Sample, answers: Mapping[str, AnswerModel], judge: Judge, *, max_pairs: int, counts: PairCounts
 ) -> list[PreferencePair]:
-    """Pairs of one query, at most `max_pairs`, in the order of the answers; equal answers are compared once."""
-    distinct = list(dict.fromkeys(answers))
+    """Pairs of one query, at most `max_pairs`, in the order of the answers, which are given with their model."""
     pairs: list[PreferencePair] = []
-    for number, (a, b) in enumerate(itertools.combinations(distinct, 2)):
+    for number, (a, b) in enumerate(itertools.combinations(answers, 2)):
         choice = compare_both_orders(judge, query, a, b)
         if choice is None or choice is Choice.TIE:
             counts.add("order_dependent" if choice is None else "ties")
@@ -43,7 +42,15 @@ def rank_pairs(
         counts.add("kept")
         chosen, rejected = (a, b) if choice is Choice.A else (b, a)
         pairs.append(
-            PreferencePair(id=f"{query.id}/{number}", prompt=query, chosen=chosen, rejected=rejected, judge=judge.name)
+            PreferencePair(
+                id=f"{query.id}/{number}",
+                prompt=query,
+                chosen=chosen,
+                rejected=rejected,
+                chosen_by=answers[chosen],
+                rejected_by=answers[rejected],
+                judge=judge.name,
+            )
         )
     return pairs
 

@@ -71,7 +71,10 @@ class FamilyComparison(Record):
 
 
 class MeanReward(Record):
-    """Unweighted mean over the verifiable families at temperature 1; same prompts and seeds for both models, paired."""
+    """Unweighted mean over the verifiable families at temperature 1; same prompts and seeds for both models, paired.
+
+    `unscored`: answers per model that could not be judged and are in no mean, of the models that have any.
+    """
 
     sft: float | None = None
     rl: float | None = None
@@ -79,6 +82,7 @@ class MeanReward(Record):
     rl_minus_sft: float | None = None
     n: int = 0
     families: dict[str, dict[str, float]] = Field(default_factory=dict)
+    unscored: dict[str, int] = Field(default_factory=dict)
 
 
 class Picture(Record):
@@ -138,12 +142,20 @@ class FamilySummary(Record):
     metrics: dict[str, dict[str, float]] = Field(default_factory=dict)
 
 
-class RewardModelSummary(Record):
-    """Share of held-out pairs in which the chosen answer scores higher."""
+class PairAccuracy(Record):
+    """Share of held-out pairs in which the chosen answer scores higher; `ci` is clustered by query."""
 
-    name: str
     pairwise_accuracy: float
     ci: Bounds
+    num_pairs: int
+    num_queries: int
+
+
+class RewardModelSummary(PairAccuracy):
+    """Over all held-out pairs; `by_models`: over the pairs of two SFT answers, and of a base and an SFT answer."""
+
+    name: str
+    by_models: dict[str, PairAccuracy] = Field(default_factory=dict)
 
 
 class Summary(Record):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -80,13 +81,22 @@ class Sample(Record):
         return self
 
 
+class AnswerModel(StrEnum):
+    """The models that answer the queries of preference."""
+
+    SFT = "sft"
+    BASE = "base"
+
+
 class PreferencePair(Record):
-    """Two answers to one query, ranked (report 3.2). `chosen` and `rejected` are raw completions."""
+    """Two answers to one query, ranked (report 3.2). `chosen` and `rejected` are raw completions, of which model."""
 
     version: Literal[1] = 1
     id: str
     prompt: Sample
     chosen: str
     rejected: str
+    chosen_by: AnswerModel
+    rejected_by: AnswerModel
     judge: str
     margin: float | None = None

@@ -11,7 +11,7 @@ trainer.py         the loop; callbacks/ what happens beside the updates
 checkpoint.py      what is saved, how a run continues; random_state.py
 build.py           configuration -> engine and loop
 pretrain.py        a pre-training stage: row_source.py, heldout.py, step_modules.py
-reward_model.py    a reward model: pair_source.py, preference_loss.py, wilson.py
+reward_model.py    a reward model: pair_source.py, preference_loss.py, pair_accuracy.py
 base_stage.py      the `base` stage: base_vision.py, base_language.py or base_pretrained.py
 run_context.py     what a stage needs of its process; tokenizer_files.py
 """

@@ -17,12 +17,12 @@ from mimo_vl.processing.tokenizer import load_tokenizer
 from mimo_vl.training.build import Recipe, build_engine, run_loop, set_threads, write_metrics
 from mimo_vl.training.engine import TrainingEngine
 from mimo_vl.training.flops import FlopCount, count_flops
+from mimo_vl.training.pair_accuracy import pair_accuracy
 from mimo_vl.training.pair_source import PairSet, PairSource, pair_micro_batch, read_pairs
 from mimo_vl.training.run_context import RunContext
 from mimo_vl.training.step_modules import PreferenceStep
 from mimo_vl.training.tokenizer_files import copy_tokenizer
-from mimo_vl.training.wilson import wilson_interval
-from mimo_vl.training.world import barrier, sum_over_ranks
+from mimo_vl.training.world import barrier, gather_objects, sum_over_ranks
 from mimo_vl.vocabulary import StageName
 
 # Weights of the report's text model come from the base language model, of the multimodal one from the SFT model.
@@ -64,11 +64,8 @@ def run_reward_model(context: RunContext) -> dict[str, float]:
     last = evaluate(built.engine, heldout, encoder, recipe, context)
     values = {
         "loss_first": first["loss"],
-        "loss_last": last["loss"],
-        "pairwise_accuracy": last["accuracy"],
-        "ci_low": last["ci_low"],
-        "ci_high": last["ci_high"],
-        "heldout_pairs": float(len(heldout.pairs)),
+        "loss_last": last.pop("loss"),
+        **last,
         "train_pairs": float(len(train.pairs)),
         "tokens": float(history.num_tokens),
         "steps": float(recipe.num_steps),
@@ -126,21 +123,23 @@ def parameter_groups(model: RewardModel, config: RewardModelConfig) -> list[dict
 def evaluate(
     engine: TrainingEngine, pairs: PairSet, encoder: SampleEncoder, recipe: Recipe, context: RunContext
 ) -> dict[str, float]:
-    """Mean loss and pairwise accuracy with a 95 % interval; a tie counts as wrong half of the time."""
+    """Mean loss, and the pairwise accuracies with their 95 % intervals; a tie counts as wrong half of the time."""
     world, size = context.world, recipe.units_per_micro_batch
     batches = [list(range(i, min(i + size, len(pairs.pairs)))) for i in range(0, len(pairs.pairs), size)]
     rounds = -(-len(batches) // world.size)
     engine.module.eval()
-    loss = right = 0.0
+    loss, right = 0.0, dict[int, float]()
     for index in range(rounds):
         position = index * world.size + world.rank
         # Every rank runs every round: sharded weights are gathered in step. Extra rounds do not count.
-        batch = pair_micro_batch(pairs, batches[position % len(batches)], encoder)
+        indices = batches[position % len(batches)]
+        batch = pair_micro_batch(pairs, indices, encoder)
         loss_sum, right_K = engine(batch.payload, 1.0)
         if position < len(batches):
             loss += float(loss_sum)
-            right += float(right_K.sum())
+            right |= dict(zip(indices, right_K.tolist(), strict=True))
     engine.module.train()
-    loss, right = sum_over_ranks([loss, right], world)
-    low, high = wilson_interval(math.floor(right), len(pairs.pairs))
-    return {"loss": loss / len(pairs.pairs), "accuracy": right / len(pairs.pairs), "ci_low": low, "ci_high": high}
+    (loss,) = sum_over_ranks([loss], world)
+    for part in gather_objects(right, world):
+        right |= part
+    return {"loss": loss / len(pairs.pairs), **pair_accuracy(pairs.pairs, right)}

@@ -11,7 +11,7 @@ from mimo_vl.schema.evaluation import ItemStatus
 
 
 def score_math(judge: MathJudge, item: EvalItem, response: str) -> ItemScore:
-    """1 if the final answer equals the reference; an answer that cannot be decided in time is a format error.
+    """1 if the final answer equals the reference; one that is not decided in time is not scored, and counted.
 
     Raises:
         ValueError: the reference itself cannot be read.
@@ -22,6 +22,9 @@ def score_math(judge: MathJudge, item: EvalItem, response: str) -> ItemScore:
     verdict = judge.judge(item.reference, answer.value)
     if verdict is MathVerdict.UNPARSABLE_GOLD:
         raise ValueError(f"item {item.sample.id}: reference {item.reference!r} cannot be read as an answer")
+    if verdict is MathVerdict.TIMEOUT:
+        reason = f"{answer.value[:60]!r} was not decided in time"
+        return ItemScore(parsed=reason, status=ItemStatus.JUDGE_ERROR)
     is_readable = verdict in (MathVerdict.CORRECT, MathVerdict.WRONG)
     return ItemScore(
         metrics={"score": float(verdict is MathVerdict.CORRECT)},

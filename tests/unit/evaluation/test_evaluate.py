@@ -15,11 +15,13 @@ from mimo_vl.config.pipeline import PipelineConfig
 from mimo_vl.errors import ConfigError, DigestMismatchError, InterruptedAfterSaveError
 from mimo_vl.evaluation.claims import check
 from mimo_vl.evaluation.collect import RunMaterial, StageOutput, collect
+from mimo_vl.evaluation.compare import compare_rewards
 from mimo_vl.evaluation.evaluate import WorkerPlan, evaluate, headline_metrics
+from mimo_vl.evaluation.score import read_results
 from mimo_vl.evaluation.suite import Bench
 from mimo_vl.evaluation.summary import build_summary, summary_text
 from mimo_vl.evaluation.tasks import TINY_SUITE, task_by_id
-from mimo_vl.schema.evaluation import Evaluation
+from mimo_vl.schema.evaluation import Evaluation, ItemStatus
 from mimo_vl.schema.manifest import FileEntry, Manifest
 from tests.fakes.evaluation_suite import NUM_ITEMS, bench, model_of_quality
 
@@ -28,6 +30,21 @@ MODELS = [
     model_of_quality("sft", 0.5, nats=2.0),
     model_of_quality("rl", 0.75, nats=2.0),
 ]
+
+
+# 200 pairs of 50 queries, half of the pairs against the base model.
+PAIR_METRICS = {
+    "pairwise_accuracy": 0.8,
+    "ci_low": 0.7,
+    "ci_high": 0.9,
+    "heldout_pairs": 200.0,
+    "heldout_queries": 50.0,
+    "pairwise_accuracy_sft_sft": 0.65,
+    "ci_low_sft_sft": 0.5,
+    "ci_high_sft_sft": 0.8,
+    "heldout_pairs_sft_sft": 100.0,
+    "heldout_queries_sft_sft": 40.0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +92,7 @@ def material(finished: tuple[Evaluation, Path]) -> RunMaterial:
         {
             "evaluate": _output("evaluate", _files(finished[1])),
             "morl": _output("morl", {}),
-            "reward-model-text": _output(
-                "reward-model-text", {}, pairwise_accuracy=0.8, ci_low=0.7, ci_high=0.9, loss_first=0.7, loss_last=0.4
-            ),
+            "reward-model-text": _output("reward-model-text", {}, **PAIR_METRICS, loss_first=0.7, loss_last=0.4),
             "long-context-sft": _output("long-context-sft", {}, loss_first=2.0, loss_last=1.1, tokens=50.0),
         }
     )
@@ -107,6 +122,26 @@ def test_mean_reward_is_the_unweighted_mean_of_the_five_verifiable_families(fini
     assert mean.rl_minus_sft_ci is not None
     # Ten of forty items differ by 1: a standard error of about 0.07.
     assert mean.rl_minus_sft_ci[0] == pytest.approx(0.25 - 0.135, abs=0.04)
+
+
+def test_answers_that_cannot_be_judged_are_in_no_mean_and_counted(finished: tuple[Evaluation, Path]) -> None:
+    tasks = [t for t in TINY_SUITE if t.is_verifiable]
+    sampled = {
+        model: {t.family: read_results(finished[1] / "sampled" / model / f"{t.family}.jsonl") for t in tasks}
+        for model in ("sft", "rl")
+    }
+    family = tasks[0].family
+    wrong = [r for r in sampled["rl"][family] if r.metrics["score"] == 0.0]
+    lost = {r.key for r in wrong if r.item_id == wrong[0].item_id}
+    sampled["rl"][family] = [
+        r.model_copy(update={"status": ItemStatus.JUDGE_ERROR, "metrics": {}}) if r.key in lost else r
+        for r in sampled["rl"][family]
+    ]
+    mean = compare_rewards(TINY_SUITE, sampled, confidence=0.95, draws=100, seed=0)
+    assert mean.unscored == {"rl": len(lost)}
+    # Two of eight items were wrong; without one of them six of seven are right.
+    assert mean.families["rl"][family] == pytest.approx(6 / 7)
+    assert mean.n == 39
 
 
 def test_two_workers_write_the_same_bytes_as_one(
@@ -168,6 +203,11 @@ def test_summary_has_exactly_the_fields_that_readers_expect(material: RunMateria
     assert len(summary["families"][0]["rl_minus_sft_ci"]) == 2
     assert {"sft", "rl", "rl_minus_sft_ci"} <= set(summary["mean_reward"])
     assert {"total_seconds", "peak_pss_bytes"} <= set(summary)
+    (reward_model,) = summary["reward_models"]
+    assert (reward_model["ci"], reward_model["num_pairs"], reward_model["num_queries"]) == ([0.7, 0.9], 200, 50)
+    assert reward_model["by_models"] == {
+        "sft_sft": {"pairwise_accuracy": 0.65, "ci": [0.5, 0.8], "num_pairs": 100, "num_queries": 40}
+    }
     evaluate_stage = summary["stages"][-1]
     assert (evaluate_stage["loss_first"], evaluate_stage["loss_last"]) == (None, None)
 

@@ -11,9 +11,10 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from mimo_vl.config.compose import compose
 from mimo_vl.evaluation.infer import ModelUnderTest
 from mimo_vl.evaluation.models import ModelSource, load_under_test
-from mimo_vl.model.checkpoint import save_model
+from mimo_vl.inference.load import load_encoder, load_engine
+from mimo_vl.model.checkpoint import load_model, save_model
 from mimo_vl.processing.packed_row import EncodedSample
-from mimo_vl.processing.tokenizer import train_bpe
+from mimo_vl.processing.tokenizer import load_tokenizer, train_bpe
 from mimo_vl.schema.rollout import SamplingParams
 from mimo_vl.schema.sample import Message, Sample, TextPart
 from tests.fakes.items import eval_sample
@@ -68,3 +69,26 @@ def test_greedy_answers_do_not_depend_on_the_batch(model: ModelUnderTest) -> Non
     together = [group[0].text for group in model.generator.generate(prompts, params)]
     alone = [model.generator.generate([p], params)[0][0].text for p in prompts]
     assert together == alone
+
+
+def test_an_answer_ends_with_the_text_as_in_rollouts(folder: Path, tmp_path: Path) -> None:
+    """A base model ends documents, not turns: what it would write after the end of the text is no answer."""
+    drawing_evenly = load_model(folder)
+    torch.nn.init.zeros_(drawing_evenly.lm_head.weight)
+    save_model(drawing_evenly, tmp_path)
+    load_tokenizer(folder).save(tmp_path)
+    processing = compose("tiny").processing
+    encoder = load_encoder(tmp_path, processing)
+    tested = load_under_test(ModelSource(name="base", folder=tmp_path, digest="sha256:b"), processing, dtype="float32")
+    params = SamplingParams(temperature=1.0, max_new_tokens=60, num_samples=64)
+    prompt = encoder.encode_prompt(eval_sample(), ())
+    answers = tested.generator.generate([prompt], params)[0]
+    end_of_text = encoder.tokenizer.special_ids.end_of_text
+    ended = [a for a in answers if end_of_text in a.token_ids]
+    # 64 answers of up to 60 tokens out of 400: about one in eight meets the end of the text first.
+    assert len(ended) > 0
+    for answer in ended:
+        assert answer.finish_reason == "stop"
+        assert answer.token_ids.index(end_of_text) == len(answer.token_ids) - 1
+    rolled_out = load_engine(tmp_path, encoder).generate([prompt], params)[0]
+    assert [a.token_ids for a in answers] == [a.token_ids for a in rolled_out]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mimo_vl.answers.mathematics import MathVerdict
 from mimo_vl.config.rewards import RewardsConfig
 from mimo_vl.evaluation.scorers import build_scorers
 from mimo_vl.evaluation.task import EvalItem
@@ -11,10 +12,12 @@ from mimo_vl.rewards.requests import score_request
 from mimo_vl.rewards.verdict import RuleContext
 from mimo_vl.rewards.verifiers.registry import build_registry
 from mimo_vl.schema.evaluation import ItemStatus
+from mimo_vl.schema.reward import ScoreStatus
 from mimo_vl.vocabulary import RewardTask
 from tests.fakes.items import eval_sample
 from tests.fakes.math_judge import CheapJudge
 from tests.fakes.own_verifiers import rewards_with
+from tests.fakes.rewards import CheapMathJudge
 
 TASK_OF = {
     "math_answer": RewardTask.VISUAL_REASONING,
@@ -49,6 +52,18 @@ def test_score_equals_reward(scorer: str, reference: str, response: str) -> None
     context = RuleContext(config=RewardsConfig(), math=CheapJudge())
     verdict = build_registry(RewardsConfig())[TASK_OF[scorer]].verify(request, context)
     assert score.metrics["score"] == pytest.approx(verdict.reward)
+
+
+def test_an_answer_that_is_not_decided_in_time_has_neither_score_nor_reward() -> None:
+    sample = eval_sample(reference="8").model_copy(update={"task": RewardTask.VISUAL_REASONING})
+    judge = CheapMathJudge(MathVerdict.TIMEOUT)
+    score = build_scorers(judge)["math_answer"](EvalItem(sample=sample), r"\boxed{x+y}")
+    context = RuleContext(config=RewardsConfig(), math=judge)
+    request = score_request(sample, r"\boxed{x+y}", request_id="r", seen_sizes=[])
+    verdict = build_registry(RewardsConfig())[RewardTask.VISUAL_REASONING].verify(request, context)
+    assert (verdict.status, verdict.reward) == (ScoreStatus.TIMEOUT, None)
+    assert (score.status, score.metrics) == (ItemStatus.JUDGE_ERROR, {})
+    assert score.parsed == verdict.reason == "'x+y' was not decided in time"
 
 
 def test_an_own_verifier_scores_items_of_evaluation_by_its_reward() -> None:

@@ -15,28 +15,12 @@ from mimo_vl.evaluation.statistics import (
     macro_mean_estimate,
     mean_estimate,
     paired_difference,
-    standard_error,
-    wilson,
 )
+from mimo_vl.intervals import standard_error
 
 
 def _scores(n: int = 50, seed: int = 3) -> np.ndarray:
     return np.random.default_rng(seed).beta(2.0, 3.0, size=n)
-
-
-def test_standard_error_equals_scipys_sem() -> None:
-    assert standard_error(_scores()) == pytest.approx(stats.sem(_scores()))
-
-
-def test_clusters_of_one_change_nothing_and_copies_of_an_item_widen_the_error() -> None:
-    scores = _scores()
-    alone = standard_error(scores, clusters=[str(i) for i in range(50)])
-    assert alone == pytest.approx(standard_error(scores))
-    # Every item four times, clustered: (n - 1) bookkeeping aside, the error is that of the items themselves.
-    copied = np.repeat(scores, 4)
-    clustered = standard_error(copied, clusters=[str(i // 4) for i in range(200)])
-    assert clustered == pytest.approx(standard_error(scores), rel=0.02)
-    assert standard_error(copied) < 0.6 * clustered
 
 
 def test_t_interval_equals_scipys() -> None:
@@ -45,12 +29,6 @@ def test_t_interval_equals_scipys() -> None:
     estimate = mean_estimate(scores, 0.95)
     assert estimate.method == "t"
     assert estimate.interval == pytest.approx((lo, hi))
-
-
-@pytest.mark.parametrize(("successes", "n"), [(0, 64), (64, 64), (7, 20), (150, 200)])
-def test_wilson_equals_scipys(successes: int, n: int) -> None:
-    expected = stats.binomtest(successes, n).proportion_ci(0.95, method="wilson")
-    assert wilson(successes, n, 0.95) == pytest.approx((expected.low, expected.high))
 
 
 def test_all_zero_scores_have_an_interval_with_width() -> None:

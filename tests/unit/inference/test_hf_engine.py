@@ -26,6 +26,10 @@ def prompts(model: Qwen2_5_VLForConditionalGeneration) -> list[EncodedSample]:
     ]
 
 
+def _engine(model: Qwen2_5_VLForConditionalGeneration, *, max_rows: int = 192) -> HfEngine:
+    return HfEngine(model, NumberDecoder(), stop_token_ids=[STOP], max_rows=max_rows)
+
+
 def _plain_logprobs(
     model: Qwen2_5_VLForConditionalGeneration, prompt: EncodedSample, token_ids: tuple[int, ...]
 ) -> torch.Tensor:
@@ -52,7 +56,7 @@ def _by_id(groups: list[list[Completion]]) -> dict[str, list[Completion]]:
 def test_logprobs_equal_those_of_a_plain_forward(
     model: Qwen2_5_VLForConditionalGeneration, prompts: list[EncodedSample]
 ) -> None:
-    groups = HfEngine(model, NumberDecoder()).generate(prompts, SamplingParams(num_samples=5, max_new_tokens=12))
+    groups = _engine(model).generate(prompts, SamplingParams(num_samples=5, max_new_tokens=12))
     num_checked = 0
     for prompt, group in zip(prompts, groups, strict=True):
         assert [c.sample_index for c in group] == [0, 1, 2, 3, 4]
@@ -66,7 +70,7 @@ def test_logprobs_equal_those_of_a_plain_forward(
 def test_greedy_equals_generate_of_transformers(
     model: Qwen2_5_VLForConditionalGeneration, prompts: list[EncodedSample]
 ) -> None:
-    groups = HfEngine(model, NumberDecoder()).generate(prompts, SamplingParams(temperature=0.0, max_new_tokens=10))
+    groups = _engine(model).generate(prompts, SamplingParams(temperature=0.0, max_new_tokens=10))
     for prompt, (completion,) in zip(prompts, groups, strict=True):
         ids = torch.from_numpy(prompt.input_ids_T)[None]
         media = {}
@@ -86,8 +90,8 @@ def test_a_sample_does_not_depend_on_the_rest_of_its_batch(
     model: Qwen2_5_VLForConditionalGeneration, prompts: list[EncodedSample]
 ) -> None:
     params = SamplingParams(num_samples=4, max_new_tokens=10, seed=3, step=2)
-    together = _by_id(HfEngine(model, NumberDecoder()).generate(prompts, params))
-    alone = _by_id(HfEngine(model, NumberDecoder(), max_rows=4).generate(prompts[::-1], params))
+    together = _by_id(_engine(model).generate(prompts, params))
+    alone = _by_id(_engine(model, max_rows=4).generate(prompts[::-1], params))
     for name, group in together.items():
         assert [c.token_ids for c in group] == [c.token_ids for c in alone[name]]
 
@@ -95,7 +99,7 @@ def test_a_sample_does_not_depend_on_the_rest_of_its_batch(
 def test_seed_and_step_change_the_samples(
     model: Qwen2_5_VLForConditionalGeneration, prompts: list[EncodedSample]
 ) -> None:
-    engine = HfEngine(model, NumberDecoder())
+    engine = _engine(model)
     base = SamplingParams(num_samples=4, max_new_tokens=10)
     first = engine.generate(prompts, base)
     assert engine.generate(prompts, base) == first
@@ -106,7 +110,7 @@ def test_seed_and_step_change_the_samples(
 def test_a_finished_row_keeps_its_stop_token_and_text_leaves_it_out(
     model: Qwen2_5_VLForConditionalGeneration, prompts: list[EncodedSample]
 ) -> None:
-    groups = HfEngine(model, NumberDecoder()).generate(prompts, SamplingParams(num_samples=32, max_new_tokens=40))
+    groups = _engine(model).generate(prompts, SamplingParams(num_samples=32, max_new_tokens=40))
     stopped = [c for group in groups for c in group if c.finish_reason == "stop"]
     cut = [c for group in groups for c in group if c.finish_reason == "length"]
     assert len(stopped) > 5
@@ -118,7 +122,7 @@ def test_a_finished_row_keeps_its_stop_token_and_text_leaves_it_out(
 
 
 def test_new_weights_change_version_and_answers_and_an_old_version_is_refused(prompts: list[EncodedSample]) -> None:
-    engine = HfEngine(build_model(0), NumberDecoder())
+    engine = _engine(build_model(0))
     params = SamplingParams(temperature=0.0, max_new_tokens=10)
     before = engine.generate(prompts, params)
     engine.load_weights(build_model(1).state_dict(), version=1)
@@ -133,5 +137,5 @@ def test_the_models_own_attention_is_restored(
     model: Qwen2_5_VLForConditionalGeneration, prompts: list[EncodedSample]
 ) -> None:
     before = model.model.language_model.config._attn_implementation
-    HfEngine(model, NumberDecoder()).generate(prompts[:1], SamplingParams(max_new_tokens=2))
+    _engine(model).generate(prompts[:1], SamplingParams(max_new_tokens=2))
     assert model.model.language_model.config._attn_implementation == before

@@ -72,7 +72,7 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[_Recorder, di
         folders[stage] = tmp_path / stage
         (folders[stage] / "model").mkdir(parents=True)
         (folders[stage] / "model" / "README.md").write_text(f"---\ntags: [x]\n---\n\n{card}")
-    accuracy = {"pairwise_accuracy": 0.75, "ci_low": 0.5, "ci_high": 0.9}
+    accuracy = {"pairwise_accuracy": 0.75, "ci_low": 0.5, "ci_high": 0.9, "heldout_pairs": 9.0, "heldout_queries": 3.0}
     inputs = {
         name: _publish(store, folders[name], run_id, name, **metrics)
         for name, run_id, metrics in (

@@ -15,7 +15,7 @@ from mimo_vl.rl.losses.tokens import PolicyLoss
 from mimo_vl.rl.losses.vanilla_grpo import vanilla_grpo
 from mimo_vl.rl.policy_batch import policy_rows, policy_samples
 from mimo_vl.schema.rollout import Completion, PromptRef, SamplingParams, ScoredGroup
-from tests.fakes.tiny_vlm import NumberDecoder, build_model, image_prompt, text_prompt
+from tests.fakes.tiny_vlm import STOP, NumberDecoder, build_model, image_prompt, text_prompt
 
 from .builders import COUNTING
 from .test_policy_batch import _with_answer
@@ -32,7 +32,7 @@ def _train(loss: PolicyLoss, num_steps: int, sign: float = 1.0) -> list[float]:
     """Mean reward of each step's rollouts."""
     model = build_model()
     prompts = [text_prompt("a", [3, 4]), image_prompt("b", model, seed=1)]
-    engine = HfEngine(model, NumberDecoder())
+    engine = HfEngine(model, NumberDecoder(), stop_token_ids=[STOP])
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
     means: list[float] = []
     for step in range(num_steps):

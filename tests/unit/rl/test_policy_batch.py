@@ -12,7 +12,7 @@ from mimo_vl.processing.packed_row import EncodedSample
 from mimo_vl.rl.losses.on_policy_grpo import on_policy_grpo
 from mimo_vl.rl.policy_batch import PolicyRow, policy_rows, policy_samples, split_evenly
 from mimo_vl.schema.rollout import Completion, PromptRef, SamplingParams, ScoredGroup
-from tests.fakes.tiny_vlm import NumberDecoder, build_model, image_prompt, text_prompt
+from tests.fakes.tiny_vlm import STOP, NumberDecoder, build_model, image_prompt, text_prompt
 
 from .builders import COUNTING, group
 
@@ -38,7 +38,7 @@ def _rolled_out(model: torch.nn.Module) -> tuple[list[ScoredGroup], list[Encoded
     """Three groups of three answers of unequal lengths, one prompt with an image."""
     prompts = [text_prompt("a", [3, 4]), image_prompt("b", model, seed=1), text_prompt("c", list(range(20, 40)))]  # type: ignore[arg-type]
     params = SamplingParams(num_samples=3, max_new_tokens=9)
-    answers = HfEngine(model, NumberDecoder()).generate(prompts, params)  # type: ignore[arg-type]
+    answers = HfEngine(model, NumberDecoder(), stop_token_ids=[STOP]).generate(prompts, params)  # type: ignore[arg-type]
     groups = [
         ScoredGroup(
             step=0,

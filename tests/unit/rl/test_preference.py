@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mimo_vl.rewards.judge import Choice
 from mimo_vl.rl.preference import PairCounts, heldout_queries, rank_pairs
-from mimo_vl.schema.sample import Message, Sample, TextPart
+from mimo_vl.schema.sample import AnswerModel, Message, Sample, TextPart
 from mimo_vl.vocabulary import DataType, Language, Split
 
 
@@ -17,6 +17,10 @@ def _query(name: str, *sources: str) -> Sample:
         messages=(Message(role="user", parts=(TextPart(text="?"),)),),
         source_ids=sources,
     )
+
+
+def _answers(*own: str) -> dict[str, AnswerModel]:
+    return dict.fromkeys(own, AnswerModel.SFT)
 
 
 class LongerWins:
@@ -37,23 +41,29 @@ class FirstWins:
 
 def test_the_better_answer_is_chosen_wherever_it_stands() -> None:
     counts = PairCounts()
-    pairs = rank_pairs(_query("q"), ["a", "ccc", "bb"], LongerWins(), max_pairs=9, counts=counts)
+    pairs = rank_pairs(_query("q"), _answers("a", "ccc", "bb"), LongerWins(), max_pairs=9, counts=counts)
     assert [(p.chosen, p.rejected) for p in pairs] == [("ccc", "a"), ("bb", "a"), ("ccc", "bb")]
     assert {p.judge for p in pairs} == {"longer"}
     assert len({p.id for p in pairs}) == 3
     assert counts.counts == {"kept": 3}
 
 
+def test_a_pair_knows_which_model_gave_each_answer() -> None:
+    answers = _answers("aa", "bbb") | {"c": AnswerModel.BASE}
+    pairs = rank_pairs(_query("q"), answers, LongerWins(), max_pairs=9, counts=PairCounts())
+    assert [(p.chosen_by, p.rejected_by) for p in pairs] == [("sft", "sft"), ("sft", "base"), ("sft", "base")]
+
+
 def test_a_judge_that_follows_the_position_yields_no_pair() -> None:
     counts = PairCounts()
-    assert rank_pairs(_query("q"), ["a", "b"], FirstWins(), max_pairs=9, counts=counts) == []
+    assert rank_pairs(_query("q"), _answers("a", "b"), FirstWins(), max_pairs=9, counts=counts) == []
     assert counts.counts == {"order_dependent": 1}
 
 
-def test_ties_equal_answers_and_pairs_over_the_cap_are_left_out_and_counted() -> None:
+def test_ties_and_pairs_over_the_cap_are_left_out_and_counted() -> None:
     counts = PairCounts()
-    pairs = rank_pairs(_query("q"), ["a", "a", "b", "cc", "ddd"], LongerWins(), max_pairs=2, counts=counts)
-    # Distinct: a b cc ddd. a-b tie; a-cc, a-ddd kept; b-cc, b-ddd, cc-ddd over the cap.
+    pairs = rank_pairs(_query("q"), _answers("a", "b", "cc", "ddd"), LongerWins(), max_pairs=2, counts=counts)
+    # a-b tie; a-cc, a-ddd kept; b-cc, b-ddd, cc-ddd over the cap.
     assert [(p.chosen, p.rejected) for p in pairs] == [("cc", "a"), ("ddd", "a")]
     assert counts.counts == {"ties": 1, "kept": 2, "over_cap": 3}
 
