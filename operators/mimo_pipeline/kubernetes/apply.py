@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 CONTROLLER = "mimo.dev/operator"
 _MAX_NOTE = 1024
+_UPDATE_CRD = "kubectl apply --server-side -f charts/mimo-pipeline/files/crd.yaml"
 
 
 class NotCreatedError(Exception):
@@ -151,7 +152,13 @@ class PlanWriter:
 
 def write_status(api: Api, pipeline: StoredPipeline, status: MimoPipelineStatus) -> None:
     """Conditional on the resourceVersion that was read; ApiError.is_conflict if somebody wrote meanwhile."""
-    api.replace(PIPELINES, pipeline.namespace, {**pipeline.raw, "status": status.to_values()}, "status")
+    try:
+        api.replace(PIPELINES, pipeline.namespace, {**pipeline.raw, "status": status.to_values()}, "status")
+    except ApiError as error:
+        if not error.is_malformed:
+            raise
+        text = f"{error.message}; is the CRD older than this operator? Then update it with: {_UPDATE_CRD}"
+        raise ApiError(error.status, error.reason, text) from error
 
 
 def tell(api: Api, pipeline: ClusterPipeline, events: Iterable[Event], now: datetime, instance: str) -> None:

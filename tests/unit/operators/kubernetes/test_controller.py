@@ -346,6 +346,18 @@ def test_a_status_that_somebody_wrote_meanwhile_is_not_overwritten(world: World)
     assert world.names() == ["demo-base-1"]
 
 
+def test_a_crd_that_does_not_know_a_field_of_the_status_is_named_and_backed_off_from(world: World) -> None:
+    world.submit()
+    text = 'strict decoding error: unknown field "status.stages[0].lastFailure"'
+    world.cluster.failures.append(("replace", "MimoPipeline", ApiError(400, "BadRequest", text)))
+    with pytest.raises(ApiError, match=r"lastFailure.*is the CRD older than this operator\? .*crd\.yaml") as caught:
+        world.rounds(1)
+    # A conflict would be tried again at once.
+    assert not caught.value.is_conflict
+    world.rounds()
+    assert world.state("base") == "Running"
+
+
 def test_pods_of_an_attempt_that_the_status_never_knew_are_found_and_ended(world: World) -> None:
     """The operator died after it created the job, and somebody deleted the job but not its pods."""
     world.submit()
