@@ -22,7 +22,7 @@ from operators.mimo_pipeline.cluster_observation import (
 )
 from operators.mimo_pipeline.cluster_pods import PodFacts, parse_pod
 from operators.mimo_pipeline.key_index import KeyIndex
-from operators.mimo_pipeline.keys import WAITING_STATES, keys_to_look_up
+from operators.mimo_pipeline.keys import WAITING_STATES, keys_to_enter, keys_to_start
 from operators.mimo_pipeline.kubernetes.cluster import Api
 from operators.mimo_pipeline.kubernetes.pipelines import SECRET_MISSING, ClusterPipeline, Note
 from operators.mimo_pipeline.kubernetes.resources import PODS, Resource, leaf_resource
@@ -82,7 +82,9 @@ def observe_pipeline(
             seen.append(observe_attempt(attempts[name], now, world.node_lost_timeout_s))
     observed = Observed(
         attempts=tuple(seen),
-        outputs_by_key=world.index.look_up(keys_to_look_up(pipeline.spec, pipeline.status)),
+        outputs_by_key=world.index.look_up(
+            keys_to_start(pipeline.spec, pipeline.status), keys_to_enter(pipeline.status)
+        ),
         runtime=runtime,
         problems=problems,
         generation=pipeline.generation,

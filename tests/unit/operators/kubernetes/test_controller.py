@@ -282,6 +282,32 @@ def test_the_same_work_in_another_pipeline_is_reused(world: World) -> None:
     assert world.cluster.leaf("second-base-1") is None
 
 
+def test_an_output_that_was_deleted_meanwhile_is_made_again_and_found_again(world: World) -> None:
+    """By an operator that has seen it: it runs for months."""
+    world.submit()
+    world.succeed("demo-base-1")
+    world.rounds()
+    for item in world.cluster.store.list("runs"):
+        world.cluster.store.delete(item.key)
+    world.cluster.put_pipeline("second", world.spec)
+    for _ in range(3):
+        world.controller.round("team", "second")
+    assert world.cluster.leaf("second-base-1") is not None
+    [process] = world.cluster.start_pods("second-base-1")
+    process.publish()
+    process.end(0)
+    for _ in range(3):
+        world.controller.round("team", "second")
+    world.cluster.put_pipeline("third", world.spec)
+    for _ in range(3):
+        world.controller.round("team", "third")
+    status = MimoPipelineStatus.model_validate(world.cluster.pipeline("third")["status"])
+    assert (status.stage("base").reused, status.stage("base").output_uri) == (
+        True,
+        world.cluster.store.uri(process.prefix),
+    )
+
+
 def test_finished_jobs_go_after_the_ttl(world: World) -> None:
     world.submit(ttlSecondsAfterFinished=60)
     for leaf in ("demo-base-1", "demo-projector-warmup-1", "demo-finalize-1"):
