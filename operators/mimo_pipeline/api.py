@@ -42,6 +42,7 @@ from operators.mimo_pipeline.workloads import (
 
 GROUP, VERSION, KIND, PLURAL = "mimo.dev", "v1alpha1", "MimoPipeline", "mimopipelines"
 
+DAY_S = 86_400
 # Fields of the spec that may change while the pipeline runs.
 CONTROL_FIELDS = frozenset({"suspend", "cancel", "retry", "approvals", "ttl_seconds_after_finished"})
 
@@ -60,16 +61,16 @@ class Gate(ApiModel):
     """Name of a metric in the manifest."""
     comparison: Comparison
     """How it has to compare."""
-    threshold: float
+    threshold: float = Field(ge=-1e15, le=1e15)
     """What it is compared with."""
 
 
 class RetryPolicy(ApiModel):
     max_attempts: int = Field(default=3, ge=1, le=100)
     """Attempts that may fail; interruptions that are explained do not count."""
-    backoff_seconds: float = Field(default=5.0, ge=0)
+    backoff_seconds: float = Field(default=5.0, ge=0, le=DAY_S)
     """Before the second attempt; doubled each time, up to maxBackoffSeconds."""
-    max_backoff_seconds: float = Field(default=300.0, ge=0)
+    max_backoff_seconds: float = Field(default=300.0, ge=0, le=DAY_S)
     """No wait is longer."""
 
 
@@ -192,7 +193,7 @@ class MimoPipelineSpec(ApiModel):
     """Stages that may run at once, where their order allows it."""
     queue_name: LabelValue = ""
     """Kueue LocalQueue that admits the jobs of the stages; empty = none."""
-    ttl_seconds_after_finished: int | None = Field(default=None, ge=0)
+    ttl_seconds_after_finished: int | None = Field(default=None, ge=0, le=3650 * DAY_S)
     """Deletes the finished jobs after this time, never artifacts."""
     suspend: bool = False
     """Save and stop the running stage; start nothing until it is false again."""
