@@ -22,6 +22,8 @@ from operators.mimo_pipeline.api_model import (
 
 # A progress record with more is cut: objects in the API server stay small.
 MAX_METRICS = 64
+# As in metav1.Condition.
+MAX_CONDITION_MESSAGE = 32_768
 
 
 class Phase(StrEnum):
@@ -159,7 +161,7 @@ class Condition(ApiModel):
     """Whether it holds."""
     reason: str = Field(max_length=1024)
     """Why, as one word."""
-    message: str = Field(default="", max_length=32768)
+    message: str = Field(default="", max_length=MAX_CONDITION_MESSAGE)
     """The same for people."""
     observed_generation: Count = 0
     """Generation of the spec that it is about."""

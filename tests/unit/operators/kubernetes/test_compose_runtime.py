@@ -88,6 +88,23 @@ def test_what_the_builders_refuse_is_told_before_the_start() -> None:
     assert "requests.cpu: got 2, wanted at most limits.cpu = 1" in problem
 
 
+def test_problems_of_every_kind_are_told_at_once() -> None:
+    pod = {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}
+    stages = ({"name": "train"}, {"name": "base", "job": {"pod": pod}})
+    unknown, wrong_key, wrong_pod = _compose(*stages, overrides=["model.nope=1"]).problems
+    assert "['train'] unknown" in unknown
+    assert "model.nope: unknown key" in wrong_key
+    assert "requests.cpu: got 2" in wrong_pod
+    # Ranks can be compared with a configuration only.
+    stages = ({"name": "train"}, {"name": "base", "job": {"pod": pod}})
+    unknown, wrong_ranks, wrong_pod = _compose(
+        *stages, {"name": "projector-warmup", "pytorch": {"numNodes": 3}}
+    ).problems
+    assert "['train'] unknown" in unknown
+    assert "numNodes x numProcsPerNode is 3" in wrong_ranks
+    assert "requests.cpu: got 2" in wrong_pod
+
+
 def test_the_store_is_asked_with_a_short_time_limit() -> None:
     assert storage_config(SETTINGS.store).timeout_s == 10.0
 
