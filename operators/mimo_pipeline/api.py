@@ -5,6 +5,7 @@ Once `status.startedAt` is set only the controls (suspend, cancel, retry, approv
 
 workloads.py   what runs a stage, and its pods
 status.py      phase, stages, conditions
+storage_settings.py    store and tracking
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from operators.mimo_pipeline.status import (
     StageState,
     StageStatus,
 )
+from operators.mimo_pipeline.storage_settings import StoreSettings, TrackingSettings
 from operators.mimo_pipeline.workloads import (
     JobWorkload,
     PodSettings,
@@ -133,28 +135,6 @@ class InputSpec(ApiModel):
     def lies_elsewhere(self) -> bool:
         """It is not read like the pipeline's own artifacts."""
         return (self.secret_ref, self.endpoint, self.region, self.secure) != (None, None, None, None)
-
-
-class StoreSettings(ApiModel):
-    """Where artifacts are kept. `secret` holds AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."""
-
-    uri: Uri
-    """s3://bucket/prefix"""
-    endpoint: ObjectName = ""
-    """Host:port of the S3 server; empty = that of Amazon."""
-    region: str = Field(default="us-east-1", max_length=63)
-    """Of the bucket."""
-    secure: bool = True
-    """TLS to the server."""
-    secret: ObjectName
-    """Name of the Secret with the keys."""
-    ca_config_map: ObjectName = ""
-    """ConfigMap with key ca.crt, for stores with a private authority."""
-
-
-class TrackingSettings(ApiModel):
-    uri: Uri = ""
-    """MLflow server; empty = metrics are only journalled."""
 
 
 class RetryRequest(ApiModel):

@@ -19,6 +19,7 @@ from operators.mimo_pipeline.api_model import (
     StageName,
     Uri,
 )
+from operators.mimo_pipeline.storage_settings import StoreSettings, TrackingSettings
 
 # A progress record with more is cut: objects in the API server stay small.
 MAX_METRICS = 64
@@ -150,6 +151,10 @@ class PipelineRuntime(ApiModel):
     """Sources and lock files."""
     image_digests: dict[str, Uri] = Field(default_factory=dict, max_length=16)
     """References of the images of stages."""
+    store: StoreSettings | None = None
+    """Where all attempts keep their artifacts; on one machine not set."""
+    tracking: TrackingSettings | None = None
+    """Where all attempts send their metrics; on one machine not set."""
     spec_digest: Digest = ""
     """What of the spec must not change."""
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from mimo_vl.config.storage import StorageConfig
 from mimo_vl.errors import ConfigError
 from mimo_vl.vocabulary import StageName
-from operators.mimo_pipeline.api import MimoPipelineSpec, PipelineRuntime, StoreSettings
+from operators.mimo_pipeline.api import MimoPipelineSpec, PipelineRuntime, StoreSettings, TrackingSettings
 from operators.mimo_pipeline.builders.cluster_facts import ClusterFacts
 from operators.mimo_pipeline.builders.rendered import render_all
 from operators.mimo_pipeline.cluster_settings import ClusterSettings, Image, Images
@@ -50,6 +50,8 @@ def compose_runtime(pipeline: ClusterPipeline, settings: ClusterSettings, source
     runtime = PipelineRuntime(
         code_digest=code_digest(source_root),
         image_digests={"trainer": settings.images.trainer.reference, "rollout": settings.images.rollout.reference},
+        store=store_settings(spec, settings, None),
+        tracking=_tracking(spec, settings),
     )
     try:
         config = _configuration(spec, settings)
@@ -84,13 +86,13 @@ def _configuration(spec: MimoPipelineSpec, settings: ClusterSettings) -> Pipelin
 
     with _HYDRA:
         values = compose_values(spec.profile, spec.overrides)
-    values["storage"] = {**values["storage"], **_storage_section(store_settings(spec, settings))}
-    values["tracking"] = {**values["tracking"], **_tracking_section(tracking_uri(spec, settings))}
+    values["storage"] = {**values["storage"], **_storage_section(store_settings(spec, settings, None))}
+    values["tracking"] = {**values["tracking"], **_tracking_section(_tracking(spec, settings).uri)}
     return parse(values)
 
 
 def cluster_facts(pipeline: ClusterPipeline, runtime: PipelineRuntime, settings: ClusterSettings) -> ClusterFacts:
-    """With the images that were frozen at the start: an upgraded operator changes none of a running pipeline."""
+    """With images, store and tracking of the start: an upgraded operator changes none of a running pipeline."""
     return ClusterFacts(
         namespace=pipeline.namespace,
         pipeline=pipeline.name,
@@ -98,20 +100,21 @@ def cluster_facts(pipeline: ClusterPipeline, runtime: PipelineRuntime, settings:
         run_id=pipeline.run_id,
         code_digest=runtime.code_digest,
         config_map=config_map_name(pipeline.name, pipeline.uid),
-        store=store_settings(pipeline.spec, settings),
-        tracking_uri=tracking_uri(pipeline.spec, settings),
+        store=store_settings(pipeline.spec, settings, runtime),
+        tracking_uri=(runtime.tracking or _tracking(pipeline.spec, settings)).uri,
         settings=settings.model_copy(update={"images": _frozen(settings.images, runtime.image_digests)}),
         queue_name=pipeline.spec.queue_name,
         inputs=pipeline.spec.inputs,
     )
 
 
-def store_settings(spec: MimoPipelineSpec, settings: ClusterSettings) -> StoreSettings:
-    return spec.storage or settings.store
+def store_settings(spec: MimoPipelineSpec, settings: ClusterSettings, frozen: PipelineRuntime | None) -> StoreSettings:
+    """That of the start: what was published there is read there. Before it the pipeline's own, else the operator's."""
+    return (frozen.store if frozen else None) or spec.storage or settings.store
 
 
-def tracking_uri(spec: MimoPipelineSpec, settings: ClusterSettings) -> str:
-    return spec.tracking.uri if spec.tracking is not None else settings.tracking_uri
+def _tracking(spec: MimoPipelineSpec, settings: ClusterSettings) -> TrackingSettings:
+    return spec.tracking or TrackingSettings(uri=settings.tracking_uri)
 
 
 def storage_config(store: StoreSettings) -> StorageConfig:

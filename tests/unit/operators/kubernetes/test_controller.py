@@ -9,7 +9,7 @@ import pytest
 
 from mimo_vl.errors import ConfigError
 from mimo_vl.storage.store import store_for_uri
-from operators.mimo_pipeline.api import MimoPipelineStatus
+from operators.mimo_pipeline.api import MimoPipelineStatus, StoreSettings
 from operators.mimo_pipeline.cluster_settings import ClusterSettings
 from operators.mimo_pipeline.code_digest import project_root
 from operators.mimo_pipeline.kubernetes import controller as controller_module
@@ -35,6 +35,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         config_digests={s["name"]: f"sha256:{s['name']}" for s in _STAGES},
         code_digest="sha256:code",
         image_digests={"trainer": "registry/trainer:1"},
+        store=StoreSettings(uri=tmp_path.as_uri(), secret="store"),
     )
     monkeypatch.setattr(controller_module, "compose_runtime", lambda *_: Composed(runtime=runtime))
     return World(tmp_path)
@@ -48,9 +49,9 @@ class World:
         self.cluster = FakeCluster(store=store_for_uri(self.uri))
         self.restart()
 
-    def restart(self) -> None:
-        """A new process: nothing in memory is left."""
-        store = {"uri": self.uri, "secret": "store"}
+    def restart(self, uri: str = "") -> None:
+        """A new process: nothing in memory is left. `uri`: of another store in its settings."""
+        store = {"uri": uri or self.uri, "secret": "store"}
         accounts = {"trainer": "trainer", "rayHead": "head", "rayWorker": "worker"}
         images = {"trainer": {"reference": "registry/trainer:2"}, "rollout": {"reference": "registry/rollout:2"}}
         settings = ClusterSettings.model_validate({"images": images, "serviceAccounts": accounts, "store": store})
@@ -113,6 +114,23 @@ def test_the_images_of_the_start_stay_when_the_operator_brings_others(world: Wor
     containers = world.cluster.leaf("demo-base-1")["spec"]["template"]["spec"]["containers"]
     # Frozen as :1 at the start; the settings say :2.
     assert containers[0]["image"] == "registry/trainer:1"
+
+
+def test_the_store_of_the_start_stays_when_the_operator_brings_another(world: World, tmp_path: Path) -> None:
+    world.submit()
+    process = world.start("demo-base-1")
+    other = tmp_path / "other"
+    other.mkdir()
+    world.restart(uri=other.as_uri())
+    process.publish()
+    process.end(0)
+    world.rounds()
+    assert world.state("base") == "Succeeded"
+    master = world.cluster.leaf("demo-projector-warmup-1")["spec"]["pytorchReplicaSpecs"]["Master"]
+    [container] = master["template"]["spec"]["containers"]
+    env = {e["name"]: e.get("value", "") for e in container["env"]}
+    assert env["MIMO_OUTPUT"].startswith(f"{world.uri}/runs/")
+    assert list(other.iterdir()) == []
 
 
 def test_a_finished_pipeline_is_left_alone(world: World) -> None:
