@@ -99,6 +99,7 @@ def observe_attempt(facts: AttemptFacts, now: datetime, node_lost_timeout_s: flo
         finishing_s=(now - seen_at).total_seconds() if seen_at else None,
         checkpoint_step=facts.store.checkpoint_step,
         progress=_progress(facts.store.progress),
+        image_id=next((p.image_id for p in sorted(everyone, key=lambda p: p.name) if p.image_id), ""),
         object_exists=facts.leaf is not None,
     )
 

@@ -122,6 +122,8 @@ class StageStatus(ApiModel):
     progress: StageProgress | None = None
     exit_code: ExitCode | None = None
     """Of the latest attempt, once it has ended."""
+    image_id: Uri = ""
+    """Image that the latest attempt's pods run, by digest, as their node says."""
     last_failure: LastFailure | None = None
     """Kept while later attempts run, and after one of them succeeded."""
     failures: Count = 0

@@ -32,7 +32,12 @@ def advance(draft: Draft, stage: StageSpec) -> None:
     if seen is not None and seen.alive:
         _watch(draft, stage.name, seen)
     elif seen is not None and seen.output is not None:
-        draft.set(stage.name, exit_code=seen.exit_code, progress=seen.progress or current.progress)
+        draft.set(
+            stage.name,
+            exit_code=seen.exit_code,
+            progress=seen.progress or current.progress,
+            image_id=seen.image_id or current.image_id,
+        )
         accept_output(draft, stage.name, seen.output, reused=False)
     else:
         _conclude(draft, stage, seen)
@@ -58,7 +63,12 @@ def _adopt(draft: Draft, name: str) -> None:
 def _watch(draft: Draft, name: str, seen: StageObservation) -> None:
     current = draft.stages[name]
     state = StageState.QUEUED if seen.phase == LeafPhase.QUEUED else StageState.RUNNING
-    draft.set(name, state=state, progress=seen.progress or current.progress)
+    draft.set(
+        name,
+        state=state,
+        progress=seen.progress or current.progress,
+        image_id=seen.image_id or current.image_id,
+    )
     if seen.output is not None:
         _let_it_end(draft, seen)
     elif seen.headless:

@@ -116,6 +116,34 @@ def test_the_images_of_the_start_stay_when_the_operator_brings_others(world: Wor
     assert containers[0]["image"] == "registry/trainer:1"
 
 
+def test_the_image_that_an_attempt_runs_is_in_its_environment_and_by_digest_in_the_status(world: World) -> None:
+    world.submit()
+    process = world.start("demo-base-1")
+    [container] = world.cluster.leaf("demo-base-1")["spec"]["template"]["spec"]["containers"]
+    assert {e["name"]: e.get("value") for e in container["env"]}["MIMO_IMAGE"] == "registry/trainer:1"
+    ran = "registry/trainer@sha256:1a"
+    process.pods[0]["status"]["containerStatuses"] = [{"name": "stage", "imageID": ran}]
+    world.rounds(1)
+    assert world.status.stage("base").image_id == ran
+    process.publish()
+    process.end(0)
+    world.rounds(1)
+    # The pod has ended and is forgotten; what it ran stays known.
+    assert (world.state("base"), world.status.stage("base").image_id) == ("Succeeded", ran)
+
+
+def test_the_next_attempt_does_not_inherit_the_image_of_the_former(world: World) -> None:
+    world.submit()
+    process = world.start("demo-base-1")
+    process.pods[0]["status"]["containerStatuses"] = [{"name": "stage", "imageID": "r@sha256:1a"}]
+    world.rounds(1)
+    process.end(1)
+    world.rounds(1)
+    world.cluster.wait(10)
+    world.rounds()
+    assert (world.status.stage("base").attempt, world.status.stage("base").image_id) == (2, "")
+
+
 def test_the_store_of_the_start_stays_when_the_operator_brings_another(world: World, tmp_path: Path) -> None:
     world.submit()
     process = world.start("demo-base-1")
