@@ -30,10 +30,11 @@ VARIABLES: Mapping[str, str] = {
     "output_uri": "MIMO_OUTPUT",
     "stage_key": "MIMO_STAGE_KEY",
     "code_digest": "MIMO_CODE_DIGEST",
+    "image": "MIMO_IMAGE",
     "resume_from_uri": "MIMO_RESUME_FROM",
     "tracking_uri": "MLFLOW_TRACKING_URI",
 }
-_OPTIONAL = {"stage_key", "code_digest", "resume_from_uri", "tracking_uri", "inputs"}
+_OPTIONAL = {"stage_key", "code_digest", "image", "resume_from_uri", "tracking_uri", "inputs"}
 
 
 def credential_variables(name: str) -> tuple[str, str]:
@@ -67,6 +68,8 @@ class StageEnvironment(Record):
     output_uri: str
     stage_key: str = ""
     code_digest: str = ""
+    # Reference of the container image; "" = none.
+    image: str = ""
     # URI prefix `<earlier attempt>/checkpoints`; "" = start from the beginning.
     resume_from_uri: str = ""
     # "" = no tracking server: metrics are journalled only.

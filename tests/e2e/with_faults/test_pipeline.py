@@ -130,6 +130,15 @@ def test_every_manifest_names_its_inputs_by_digest(run: FaultRun) -> None:
         assert manifest.files, stage["name"]
 
 
+def test_lineage_names_the_image_that_every_stage_ran(run: FaultRun) -> None:
+    manifests, status = _manifests(run), run.pipeline()["status"]
+    assert set(manifests) == {s["name"] for s in status["stages"]}
+    for stage in status["stages"]:
+        kind = "rollout" if stage["name"] == "morl" else "trainer"
+        assert manifests[stage["name"]].image == status["runtime"]["imageDigests"][kind], stage["name"]
+        assert "sha256:" in stage["imageId"], stage
+
+
 def test_the_four_models_are_registered_with_their_digests(run: FaultRun) -> None:
     digests = {s["name"]: s["digest"] for s in run.pipeline()["status"]["stages"]}
     uris = {s["name"]: s["outputUri"] for s in run.pipeline()["status"]["stages"]}
