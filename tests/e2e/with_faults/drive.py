@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from tests.e2e.shown_metrics import metrics_of_running_stage
 NAMESPACE, PIPELINE = "mimo-e2e", "demo-ci"
 # On two cores; a single stage takes a minute or less.
 STAGE_DEADLINE_S = 600.0
+REWARD_PORT = 8000
 
 
 @dataclass
@@ -76,6 +78,7 @@ def drive(run: FaultRun) -> None:
     run.notes["killed_operators"] = faults.kill_operator(run.cluster, NAMESPACE)
     run.wait("MORL has started", "morl")
     _wait_for_saved_step(run, "morl", 1)
+    run.notes["reward_service"] = _ask_reward_service(run)
     head = "mimo.dev/stage=morl,mimo.dev/component=ray-head"
     run.notes["lost_head"] = faults.lose_pod(run.cluster, NAMESPACE, head)
     run.wait("morl succeeds", "morl", ended=True)
@@ -83,6 +86,19 @@ def drive(run: FaultRun) -> None:
     run.notes["live_metrics"] = _metrics_while_it_runs(run, "evaluate")
     for stage in ("evaluate", "finalize"):
         run.wait(f"{stage} succeeds", stage, ended=True)
+
+
+def _ask_reward_service(run: FaultRun) -> dict[str, Any]:
+    """What it says of itself through the Service of the Ray head, asked from a rollout pod as any client would."""
+    attempt = run.stage("morl")["attempt"]
+    services = [s["metadata"]["name"] for s in run.cluster.list("services", NAMESPACE)]
+    [service] = [name for name in services if name.startswith(f"{PIPELINE}-morl-{attempt}-") and "head-svc" in name]
+    selector = f"mimo.dev/stage=morl,mimo.dev/attempt={attempt},mimo.dev/component=ray-rollout"
+    pod = run.cluster.list("pods", NAMESPACE, selector)[0]["metadata"]["name"]
+    address = f"http://{service}:{REWARD_PORT}/healthz"
+    ask = f"from urllib.request import urlopen; print(urlopen('{address}', timeout=20).read().decode())"
+    answer: dict[str, Any] = json.loads(run.cluster.kubectl("exec", "-n", NAMESPACE, pod, "--", "python", "-c", ask))
+    return answer
 
 
 def _metrics_while_it_runs(run: FaultRun, stage: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -153,6 +154,13 @@ def test_the_pipeline_is_one_tracked_run_with_a_child_per_attempt_that_reported(
     assert {r.parent_id for r in children} == {parent.run_id}
     last = {r.tags["mimo.stage"]: r for r in children if r.tags["mimo.attempt"] == stages[r.tags["mimo.stage"]]}
     assert {name: r.status for name, r in last.items()} == dict.fromkeys(stages, "FINISHED")
+
+
+def test_the_reward_service_answers_through_its_service(watched: FaultRun) -> None:
+    """Asked from another pod; both reward models are loaded, each with the version of its weights."""
+    models = watched.notes["reward_service"]["reward_models"]
+    assert set(models) == {"preference_text", "preference_multimodal"}
+    assert [m for m in models.values() if not re.fullmatch("[0-9a-f]{12}", m.get("version", ""))] == []
 
 
 def test_a_running_stage_shows_its_metrics_where_its_pod_says(watched: FaultRun) -> None:
