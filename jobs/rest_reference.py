@@ -45,8 +45,8 @@ Bodies are JSON; an unknown field is an error. Pixels are never in them: media a
 
 ## Token
 `Authorization: Bearer TOKEN`. The service that a `morl` stage starts for itself has a random token, which only the
-stage knows; on one machine `MIMO_REWARD_TOKEN` in the environment of `mimo run` chooses it. It listens on a free port of
-loopback; on a cluster on port 8000 of the Ray head, behind the head's Service (`kubectl get services`), which the
+stage knows; on one machine `MIMO_REWARD_TOKEN` in the environment of `mimo run` chooses it. It listens on a free port
+of loopback; on a cluster on port 8000 of the Ray head, behind the head's Service (`kubectl get services`), which the
 NetworkPolicies of the chart open to the namespace's Ray pods alone.
 
 ## Start one by itself
