@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from mimo_vl.observability import metrics as names
+from mimo_vl.observability.dashboards.panel import labels
 
 RUNBOOKS = "docs/runbooks"
 # Replaced by the chart with the namespace of the release.
@@ -18,8 +19,7 @@ CHART_SELECTOR = '{namespace="@NAMESPACE@"}'
 
 _PIPELINE = "{{ $labels.mimo_namespace }}/{{ $labels.mimo_pipeline }}"
 _STAGE = f"{_PIPELINE}, stage {{{{ $labels.stage }}}}"
-_BY_STAGE = "mimo_namespace, mimo_pipeline, stage"
-_BY_TASK = "mimo_namespace, mimo_pipeline, task"
+_BY_STAGE, _BY_TASK = labels("stage"), labels("task")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ def _of_pipelines() -> tuple[Alert, ...]:
     return (
         Alert(
             name="MimoPipelineFailed",
-            expr=f"max by (mimo_namespace, mimo_pipeline) ({failed}) == 1",
+            expr=f"max by ({labels()}) ({failed}) == 1",
             lasts="0s",
             summary=f"Pipeline {_PIPELINE} has failed.",
         ),
