@@ -107,6 +107,10 @@ class StageStatus(ApiModel):
     """Of the latest attempt, once it has ended."""
     last_failure: LastFailure | None = None
     """Kept while later attempts run, and after one of them succeeded."""
+    running_seconds: float = 0.0
+    """Time that attempts ran, from their first running pod until none was left; of all attempts that have ended."""
+    running_since: datetime | None = None
+    """The same of the attempt that runs now began here."""
     failures: int = 0
     """Attempts that count against retry.maxAttempts."""
     free_resumes: int = 0
