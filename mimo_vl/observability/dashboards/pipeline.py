@@ -76,6 +76,16 @@ _ATTEMPTS = Row(
             kind=PanelKind.BARGAUGE,
             thresholds=warn_at(_HOUR_S),
         ),
+        Panel(
+            title="Why attempts failed",
+            queries=one(
+                newest(names.STAGE_LAST_FAILURE, "stage", "attempt", "reason", "message"),
+                legend("{{stage}}-{{attempt}}: {{reason}} {{message}}"),
+            ),
+            description="Of each stage the latest attempt without success, also after a later one has succeeded.",
+            kind=PanelKind.TABLE,
+            width=24,
+        ),
     ),
 )
 _COST = Row(
@@ -98,7 +108,7 @@ _COST = Row(
         Panel(
             title="GPU-hours",
             queries=one(_GPU_HOURS, legend()),
-            description="GPUs asked for, times the time of the stage outside of queues.",
+            description="GPUs asked for, times the time in which attempts ran; queues, pauses and approvals are free.",
             unit=Unit.HOURS,
             kind=PanelKind.STAT,
             width=5,
@@ -143,11 +153,10 @@ _PROCESSES = Row(
         Panel(
             title="Mean use of the GPUs",
             queries=one(
-                f"avg by ({labels('stage', 'attempt')}) ({names.SYSTEM_GPU_PERCENT.prometheus_name}{CHOSEN}) or "
-                f"0 * max by ({labels('stage', 'attempt')}) ({names.SYSTEM_CPU_PERCENT.prometheus_name}{CHOSEN})",
+                f"avg by ({labels('stage', 'attempt')}) ({names.SYSTEM_GPU_PERCENT.prometheus_name}{CHOSEN})",
                 legend("{{stage}}-{{attempt}}"),
             ),
-            description="Of all nodes of the attempt; 0 where there is none. More detail: NVIDIA's DCGM exporter.",
+            description="Of all nodes; empty where there is no GPU. More detail: NVIDIA's DCGM exporter.",
             unit=Unit.PERCENT,
         ),
         Panel(

@@ -7,7 +7,6 @@ from mimo_vl.observability.dashboards.panel import (
     Dashboard,
     Panel,
     PanelKind,
-    Query,
     Row,
     Unit,
     good_from,
@@ -73,10 +72,8 @@ _SPEED = Row(
         ),
         Panel(
             title="Model FLOPs utilisation",
-            queries=(
-                Query(expr=f"{_of_attempts(names.MFU)} or 0 * {_of_attempts(names.TOKENS_PER_S)}", legend=_LEGEND),
-            ),
-            description="Achieved by peak FLOP/s; 0 where the peak of the device is not known, as on CPUs.",
+            queries=one(_of_attempts(names.MFU), _LEGEND),
+            description="Achieved by peak FLOP/s; empty where the peak of the device is not known, as of CPUs.",
             unit=Unit.RATIO,
         ),
     ),
