@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 # A log that was rotated meanwhile goes on after these last characters.
 _OVERLAP = 2048
-_GAP = "[the log was rotated: lines may be missing here; all are in the store: mimo logs]\n"
+_GAP = "[the log was rotated: lines may be missing here]\n"
 
 
 @dataclass(frozen=True, kw_only=True)
