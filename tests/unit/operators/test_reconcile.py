@@ -445,6 +445,19 @@ def test_an_invalid_graph_names_all_problems_at_once() -> None:
     assert "nothing" in message
 
 
+def test_problems_of_the_graph_do_not_hide_those_of_the_configuration() -> None:
+    spec = with_stage(chain(), "a", depends_on=("b",))
+    wrong = tuple(f"stages.x{i}.lr: unknown key" for i in range(60))
+    plan = plan_for(spec, MimoPipelineStatus(), runtime=None, problems=wrong)
+    assert plan.status is not None
+    [valid] = [c for c in plan.status.conditions if c.type == "Valid"]
+    told = valid.message.splitlines()
+    assert "depend on each other" in told[0]
+    # All of them, although they are longer than a message of a stage may be.
+    assert told[1:] == list(wrong)
+    assert len(valid.message) > 1024
+
+
 def test_configuration_that_cannot_be_composed_starts_nothing() -> None:
     plan = plan_for(chain(), MimoPipelineStatus(), runtime=None, problems=("data.x: unknown key",))
     assert plan.create == ()

@@ -88,6 +88,23 @@ def test_what_the_builders_refuse_is_told_before_the_start() -> None:
     assert "requests.cpu: got 2, wanted at most limits.cpu = 1" in problem
 
 
+def test_problems_of_every_kind_are_told_at_once() -> None:
+    pod = {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}
+    stages = ({"name": "train"}, {"name": "base", "job": {"pod": pod}})
+    unknown, wrong_key, wrong_pod = _compose(*stages, overrides=["model.nope=1"]).problems
+    assert "['train'] unknown" in unknown
+    assert "model.nope: unknown key" in wrong_key
+    assert "requests.cpu: got 2" in wrong_pod
+    # Ranks can be compared with a configuration only.
+    stages = ({"name": "train"}, {"name": "base", "job": {"pod": pod}})
+    unknown, wrong_ranks, wrong_pod = _compose(
+        *stages, {"name": "projector-warmup", "pytorch": {"numNodes": 3}}
+    ).problems
+    assert "['train'] unknown" in unknown
+    assert "numNodes x numProcsPerNode is 3" in wrong_ranks
+    assert "requests.cpu: got 2" in wrong_pod
+
+
 def test_the_store_is_asked_with_a_short_time_limit() -> None:
     assert storage_config(SETTINGS.store).timeout_s == 10.0
 
@@ -105,4 +122,26 @@ def test_the_facts_of_attempts_have_the_frozen_images() -> None:
     facts = cluster_facts(pipeline, composed.runtime, newer)
     assert facts.settings.images.trainer.reference == "r/trainer:2"
     assert (facts.run_id, facts.config_map) == ("team/demo/01234567", "demo-01234567-config")
-    assert facts.store == store_settings(pipeline.spec, SETTINGS)
+    assert facts.store == store_settings(pipeline.spec, SETTINGS, None)
+
+
+def test_store_and_tracking_are_frozen_with_the_name_of_the_secret_only() -> None:
+    metadata = {"namespace": "team", "name": "demo", "uid": "01234567-89"}
+    pipeline = parse_pipeline({"metadata": metadata, "spec": {"profile": "tiny", "stages": [{"name": "base"}]}})
+    runtime = _compose().runtime
+    assert runtime is not None
+    assert runtime.store == SETTINGS.store
+    moved = {"store": {"uri": "s3://other", "endpoint": "else:9000", "secret": "other"}, "trackingUri": "http://else"}
+    later = ClusterSettings.model_validate(SETTINGS.to_values() | moved)
+    facts = cluster_facts(pipeline, runtime, later)
+    assert (facts.store, facts.tracking_uri) == (SETTINGS.store, "http://mlflow:5000")
+    # A new pipeline takes the new ones.
+    assert store_settings(pipeline.spec, later, None).uri == "s3://other"
+
+
+def test_a_pipeline_that_began_without_tracking_goes_on_without() -> None:
+    metadata = {"namespace": "team", "name": "demo", "uid": "01234567-89"}
+    spec = {"profile": "tiny", "stages": [{"name": "base"}], "tracking": {"uri": ""}}
+    runtime = _compose(tracking={"uri": ""}).runtime
+    assert runtime is not None
+    assert cluster_facts(parse_pipeline({"metadata": metadata, "spec": spec}), runtime, SETTINGS).tracking_uri == ""
