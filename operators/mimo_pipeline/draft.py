@@ -44,7 +44,7 @@ class Draft:
             changes["message"] = changes["message"][:MAX_MESSAGE]
         if "reason" in changes:
             changes["reason"] = changes["reason"][:MAX_REASON]
-        new = old.model_copy(update=changes)
+        new = _timed(old, old.model_copy(update=changes), self.now)
         self.stages[name] = new
         if new.state != old.state:
             self.events.append(_transition(new))
@@ -96,6 +96,16 @@ class Draft:
             hint = "; nothing starts until it is resumed" if phase == Phase.SUSPENDED else ""
             self.events.append(Event(type=kind, reason=f"Pipeline{phase}", message=f"pipeline is {phase}{hint}"))
         self.change(phase=phase)
+
+
+def _timed(old: StageStatus, new: StageStatus, now: datetime) -> StageStatus:
+    """Whatever ends an attempt, and whatever a stage begins anew, the time that it ran is kept."""
+    ran_s, since = old.running_seconds, new.running_since
+    if new.state != StageState.RUNNING:
+        if old.running_since is not None:
+            ran_s += max(0.0, (now - old.running_since).total_seconds())
+        since = None
+    return new.model_copy(update={"running_seconds": ran_s, "running_since": since})
 
 
 def _transition(stage: StageStatus) -> Event:

@@ -62,4 +62,5 @@ def _reopened(stage: StageStatus) -> StageStatus:
         key=stage.key,
         fresh_after_attempt=stage.fresh_after_attempt,
         last_failure=stage.last_failure,
+        running_seconds=stage.running_seconds,
     )

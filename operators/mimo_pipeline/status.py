@@ -126,6 +126,10 @@ class StageStatus(ApiModel):
     """Image that the latest attempt's pods run, by digest, as their node says."""
     last_failure: LastFailure | None = None
     """Kept while later attempts run, and after one of them succeeded."""
+    running_seconds: float = Field(default=0.0, ge=0, le=MAX_COUNT)
+    """Time that attempts ran, from their first running pod until none was left; of all attempts that have ended."""
+    running_since: datetime | None = None
+    """The same of the attempt that runs now began here."""
     failures: Count = 0
     """Attempts that count against retry.maxAttempts."""
     free_resumes: Count = 0

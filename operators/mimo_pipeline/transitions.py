@@ -18,6 +18,8 @@ STOP_GRACE_S = 120.0
 LINGER_S = 60.0
 # Time between two orders to kill.
 KILL_REPEAT_S = 5.0
+# No pod of the attempt runs yet.
+_WITHOUT_PODS = frozenset({LeafPhase.QUEUED, LeafPhase.STARTING})
 # Reasons of an active stage that are no obstacle to its start.
 _LASTING_REASONS = frozenset({"", "Started", "Adopted", "Stopping", EVICTING})
 
@@ -69,6 +71,8 @@ def _watch(draft: Draft, name: str, seen: StageObservation) -> None:
         progress=seen.progress or current.progress,
         image_id=seen.image_id or current.image_id,
     )
+    if seen.phase not in _WITHOUT_PODS and current.running_since is None:
+        draft.set(name, running_since=draft.now)
     if seen.output is not None:
         _let_it_end(draft, seen)
     elif seen.headless:

@@ -45,6 +45,9 @@ class FakePipelineClient:
         self.namespace = namespace
         self.objects = {o["metadata"]["name"]: o for o in objects}
         self.logs: dict[str, str] = {}
+        # By pod: lines that are not in its log any more.
+        self.num_rotated: dict[str, int] = {}
+        self.asked_since: list[str] = []
         self.listed_pods: list[dict[str, Any]] = []
         self.selectors: list[str] = []
         self.before_patch: Callable[[], None] | None = None
@@ -96,6 +99,13 @@ class FakePipelineClient:
 
     def pod_log(self, pod: str) -> str:
         return self.logs[pod]
+
+    def stamped_pod_log(self, pod: str, since: str) -> str:
+        """Each line is written at its number of seconds and a half, such as 2026-01-01T12:00:03.5Z."""
+        self.asked_since.append(since)
+        lines = [f"2026-01-01T12:00:{i:02}.5Z {line}" for i, line in enumerate(self.logs[pod].splitlines(True))]
+        rotated = lines[self.num_rotated.get(pod, 0) :]
+        return "".join(line for line in rotated if not since or line >= since.removesuffix("Z"))
 
     def follow_pod_log(self, pod: str) -> Iterator[str]:
         yield from self.logs[pod].splitlines(keepends=True)

@@ -96,7 +96,9 @@ def test_trouble_is_a_condition_that_goes_away_and_keeps_no_stage_from_starting(
     assert again_in_s is not None
     assert again_in_s <= REFUSED_S
     assert world.trouble == ["Kubeflow Pipelines API: 503: unwell"]
+    assert not world.mirror.seen[-1].is_owed
     world.round()
+    assert world.mirror.seen[-1].is_owed
     assert [leaf["metadata"]["name"] for leaf in world.cluster.leaves()] == ["demo-base-1"]
     world.mirror.answer = ("run-1", "")
     world.round()
