@@ -34,6 +34,7 @@ def start_tracker(
         config.tracking,
         uri=env.tracking_uri or config.tracking.uri,
         store=store,
+        impatient=files.impatient_store(),
         run=run_prefix(env.run_id),
         attempt=files.prefix,
         journal_dir=files.folder(JOURNAL_DIR),

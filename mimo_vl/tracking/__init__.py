@@ -5,6 +5,7 @@ build.py            build_tracker
 mlflow.py           the tracker of a stage attempt: journal first, server in the background
 node.py             the tracker of a further node: system metrics alone
 journal.py          what was logged, on disk, with original times
+journal_upload.py   into the store, in the background
 delivery.py         journal entries -> requests; every one may be sent twice
 artifacts.py        small files into the artifact view of a run
 registry.py         model versions and their aliases

@@ -30,7 +30,7 @@ AWAY = "http://127.0.0.1:9"
 def _tracker(store: LocalStore, uri: str, attempt: str, run: str = RUN, config: TrackingConfig = CONFIG) -> Any:
     journal = store.local_path(f"{attempt}/journal")
     assert journal is not None
-    return build_tracker(config, uri=uri, store=store, run=run, attempt=attempt, journal_dir=journal)
+    return build_tracker(config, uri=uri, store=store, impatient=store, run=run, attempt=attempt, journal_dir=journal)
 
 
 def _log_everything(tracker: Any, store: LocalStore, attempt: str) -> None:

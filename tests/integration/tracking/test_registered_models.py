@@ -120,6 +120,7 @@ def test_the_registry_leads_to_the_model_in_the_store(
         TrackingConfig(system_metrics_interval_s=0.0),
         uri=server.uri,
         store=store,
+        impatient=store,
         run="runs/local/demo/dddd4444",
         attempt=attempt,
         journal_dir=tmp_path / "store" / attempt / "journal",

@@ -164,6 +164,14 @@ def test_an_artifact_is_read_from_beside_the_journal_and_a_table_is_announced_on
     assert tables == [{"path": "rollouts.json", "type": "table"}]
 
 
+def test_an_artifact_that_has_not_reached_the_store_yet_is_read_from_the_node(run: AttemptRun, tmp_path: Path) -> None:
+    run.files = tmp_path / "scratch"
+    (run.files / "attempt").mkdir(parents=True)
+    (run.files / "attempt" / "x.svg").write_bytes(b"<svg/>")
+    assert deliver_what_is_accepted(run, [_artifact("x.svg")]) == 0
+    assert _rest(run).artifacts == {"1/id/artifacts/x.svg": b"<svg/>"}
+
+
 def test_a_server_that_is_no_artifact_proxy_refuses_artifacts_and_takes_all_else(run: AttemptRun) -> None:
     run.store.put_bytes("runs/a/b/c/s/attempt-1/journal/files/attempt/x.svg", b"<svg/>")
     _rest(run).artifact_scheme = "s3"
