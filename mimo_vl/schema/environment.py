@@ -32,8 +32,9 @@ VARIABLES: Mapping[str, str] = {
     "code_digest": "MIMO_CODE_DIGEST",
     "resume_from_uri": "MIMO_RESUME_FROM",
     "tracking_uri": "MLFLOW_TRACKING_URI",
+    "kfp_run": "MIMO_KFP_RUN",
 }
-_OPTIONAL = {"stage_key", "code_digest", "resume_from_uri", "tracking_uri", "inputs"}
+_OPTIONAL = {"stage_key", "code_digest", "resume_from_uri", "tracking_uri", "kfp_run", "inputs"}
 
 
 def credential_variables(name: str) -> tuple[str, str]:
@@ -71,6 +72,8 @@ class StageEnvironment(Record):
     resume_from_uri: str = ""
     # "" = no tracking server: metrics are journalled only.
     tracking_uri: str = ""
+    # Run in Kubeflow Pipelines that shows the pipeline: its address, or its id; "" = none is known.
+    kfp_run: str = ""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> StageEnvironment:

@@ -85,19 +85,22 @@ def _send_start(run: AttemptRun, entry: JournalEntry) -> None:
 
 
 def _send_config(run: AttemptRun, entry: JournalEntry) -> None:
-    """Of the pipeline, by the first attempt that reaches the server. A pipeline that had failed runs again."""
+    """The configuration by the first attempt that reaches the server. A pipeline that had failed runs again."""
     run_id = run.id_of(Target.PIPELINE)
     found = get_run(run.rest, run_id)
     if run.is_live and found is not None and found["info"]["status"] != "RUNNING":
         mark_running(run.rest, run_id)
-    if run_tags(found).get(TAG_CONFIG) == entry.name:
+    has = run_tags(found)
+    # A run in Kubeflow Pipelines may be known to later attempts only.
+    _put_tags(run, run_id, {name: value for name, value in entry.tags.items() if has.get(name) != value})
+    if has.get(TAG_CONFIG) == entry.name:
         return
     _put_params(run, run_id, flatten(yaml.safe_load(entry.values[CONFIG_FILE])))
     try:
         put_artifact(run, run_id, CONFIG_FILE, entry.values[CONFIG_FILE].encode())
     except TrackingRejectedError as error:
         logger.warning("%s is not in the artifact view of the run: %s", CONFIG_FILE, error)
-    _put_tags(run, run_id, {**entry.tags, TAG_CONFIG: entry.name})
+    _put_tags(run, run_id, {TAG_CONFIG: entry.name})
 
 
 def _send_tags(run: AttemptRun, entry: JournalEntry) -> None:

@@ -20,6 +20,7 @@ from operators.mimo_pipeline.builders.cluster_facts import ClusterFacts
 from operators.mimo_pipeline.builders.rendered import render_all
 from operators.mimo_pipeline.cluster_settings import ClusterSettings, Image, Images
 from operators.mimo_pipeline.code_digest import code_digest
+from operators.mimo_pipeline.kubeflow.link import run_link
 from operators.mimo_pipeline.kubernetes.pipelines import ClusterPipeline
 from operators.mimo_pipeline.naming import config_map_name
 
@@ -53,7 +54,8 @@ def compose_runtime(pipeline: ClusterPipeline, settings: ClusterSettings, source
         with _HYDRA:
             values = compose_values(spec.profile, spec.overrides)
         values["storage"] = {**values["storage"], **_storage_section(store_settings(spec, settings))}
-        values["tracking"] = {**values["tracking"], **_tracking_section(tracking_uri(spec, settings))}
+        link = values["tracking"].get("cluster_link") or cluster_link(pipeline, settings)
+        values["tracking"] = {**values["tracking"], "uri": tracking_uri(spec, settings), "cluster_link": link}
         config = parse(values)
         runtime = PipelineRuntime(
             config=TypeAdapter(PipelineConfig).dump_python(config, mode="json"),
@@ -81,9 +83,16 @@ def cluster_facts(pipeline: ClusterPipeline, runtime: PipelineRuntime, settings:
         store=store_settings(pipeline.spec, settings),
         tracking_uri=tracking_uri(pipeline.spec, settings),
         settings=settings.model_copy(update={"images": _frozen(settings.images, runtime.image_digests)}),
+        kfp_run=run_link(settings.kubeflow.ui if settings.kubeflow else "", pipeline.status.kubeflow_run),
         queue_name=pipeline.spec.queue_name,
         inputs=pipeline.spec.inputs,
     )
+
+
+def cluster_link(pipeline: ClusterPipeline, settings: ClusterSettings) -> str:
+    """Address of the pipeline's page in its cluster; "" = it has none."""
+    link = settings.cluster_link.replace("{namespace}", pipeline.namespace)
+    return link.replace("{pipeline}", pipeline.name)
 
 
 def store_settings(spec: MimoPipelineSpec, settings: ClusterSettings) -> StoreSettings:
@@ -106,10 +115,6 @@ def _storage_section(store: StoreSettings) -> dict[str, Any]:
         "region": store.region,
         "secure": store.secure,
     }
-
-
-def _tracking_section(uri: str) -> dict[str, Any]:
-    return {"kind": "mlflow" if uri else "null", "uri": uri}
 
 
 def _rank_problems(spec: MimoPipelineSpec, config: Any) -> list[str]:

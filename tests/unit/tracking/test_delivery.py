@@ -129,18 +129,22 @@ def test_a_curve_with_its_tokens_is_sent_on_both_axes(run: AttemptRun) -> None:
 def test_the_configuration_is_sent_once_to_the_parent_run(run: AttemptRun) -> None:
     text = "seed: 7\nrl: {num_steps: 3}\n"
     entry = JournalEntry(
-        kind="config", time_ms=1, name="sha256:c", values={"config.yaml": text}, tags={"mimo.kfp_run": ""}
+        kind="config", time_ms=1, name="sha256:c", values={"config.yaml": text}, tags={"mimo.pipeline": "demo"}
     )
     deliver(run, [entry])
     assert _rest(run).artifacts == {"1/parent/artifacts/config.yaml": text.encode()}
-    assert _rest(run).tags == {"parent": {"mimo.kfp_run": "", "mimo.config_digest": "sha256:c"}}
-    assert _posts(run)[0] == (
+    assert _rest(run).tags == {"parent": {"mimo.pipeline": "demo", "mimo.config_digest": "sha256:c"}}
+    assert _posts(run)[1] == (
         "runs/log-batch",
         {"run_id": "parent", "params": [{"key": "rl.num_steps", "value": "3"}, {"key": "seed", "value": "7"}]},
     )
     num_posts = len(_posts(run))
     deliver(run, [entry])
     assert len(_posts(run)) == num_posts
+    # The run in Kubeflow Pipelines was not known to the first attempt.
+    deliver(run, [entry.model_copy(update={"tags": {"mimo.pipeline": "demo", "mimo.kfp_run": "run-1"}})])
+    tag = {"key": "mimo.kfp_run", "value": "run-1"}
+    assert _posts(run)[num_posts:] == [("runs/log-batch", {"run_id": "parent", "tags": [tag]})]
 
 
 def test_tags_go_and_come(run: AttemptRun) -> None:
