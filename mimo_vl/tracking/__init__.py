@@ -10,6 +10,7 @@ delivery.py         journal entries -> requests; every one may be sent twice
 artifacts.py        small files into the artifact view of a run
 registry.py         model versions and their aliases
 runs.py             parent run of the pipeline, child run of the attempt: found or created
+parent_end.py       when the parent run ends because of its attempts
 rest.py             the MLflow server's HTTP interface
 replay.py           send what the server missed
 token_axis.py       curves by tokens beside curves by steps

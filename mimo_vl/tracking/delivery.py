@@ -17,6 +17,7 @@ import yaml
 from mimo_vl.tracking.artifacts import put_artifact, send_artifact
 from mimo_vl.tracking.journal import JournalEntry
 from mimo_vl.tracking.params import flatten
+from mimo_vl.tracking.parent_end import end_parent
 from mimo_vl.tracking.registry import send_model
 from mimo_vl.tracking.rest import TrackingRejectedError
 from mimo_vl.tracking.runs import MISSING, AttemptRun, end_run, get_run, mark_running, run_tags
@@ -143,12 +144,11 @@ def _send_input(run: AttemptRun, entry: JournalEntry) -> None:
 
 
 def _send_finish(run: AttemptRun, entry: JournalEntry) -> None:
-    """While no later attempt runs, a pipeline is as failed, or as interrupted, as its last attempt."""
     run_id, status = run.id_of(entry.target), RunStatus(entry.name)
     _put_tags(run, run_id, entry.tags)
     end_run(run.rest, run_id, status, entry.time_ms)
-    if run.is_live and entry.target == Target.ATTEMPT and status != RunStatus.FINISHED:
-        end_run(run.rest, run.id_of(Target.PIPELINE), status, entry.time_ms)
+    if run.is_live and entry.target == Target.ATTEMPT:
+        end_parent(run, entry.time_ms)
 
 
 def _number(text: str) -> Any:
