@@ -45,9 +45,11 @@ class StorageConfig:
 @config
 class TrackingConfig:
     kind: Literal["mlflow", "null"] = unhashed("mlflow")
-    """`mlflow`, or `none`: metrics are only journalled beside the artifacts."""
+    """`mlflow`, or `null` (as an override `tracking.kind='null'`): nothing is logged, to no server and not
+    beside the artifacts either, so reports have no curves."""
     uri: str = unhashed("")
-    """MLflow server; empty = one started on loopback by `mimo run`."""
+    """MLflow server; empty = one started on loopback by `mimo run`; on a cluster that has none, metrics are only
+    journalled beside the artifacts."""
     experiment: str = unhashed("mimo-vl")
     """Name of the MLflow experiment."""
     timeout_s: PositiveFloat = unhashed(5.0)
@@ -55,6 +57,8 @@ class TrackingConfig:
     system_metrics_interval_s: PositiveFloat = unhashed(10.0)
     """Seconds between two readings of CPU, memory and GPU."""
     kfp_run: str = unhashed("")
-    """Address of the Kubeflow Pipelines run that made the pipeline; a tag of the MLflow run."""
+    """Address of the Kubeflow Pipelines run that made the pipeline; a tag of the MLflow run. A run that only shows the
+    pipeline is found without it."""
     cluster_link: str = unhashed("")
-    """Address of a page that shows the pipeline in its cluster; a tag of the MLflow run."""
+    """Address of a page that shows the pipeline in its cluster; a tag of the MLflow run. Empty = on a cluster the one
+    that the operator knows (`operator.clusterLink` of the chart)."""

@@ -33,8 +33,9 @@ VARIABLES: Mapping[str, str] = {
     "image": "MIMO_IMAGE",
     "resume_from_uri": "MIMO_RESUME_FROM",
     "tracking_uri": "MLFLOW_TRACKING_URI",
+    "kfp_run": "MIMO_KFP_RUN",
 }
-_OPTIONAL = {"stage_key", "code_digest", "image", "resume_from_uri", "tracking_uri", "inputs"}
+_OPTIONAL = {"stage_key", "code_digest", "image", "resume_from_uri", "tracking_uri", "kfp_run", "inputs"}
 
 
 def credential_variables(name: str) -> tuple[str, str]:
@@ -74,6 +75,8 @@ class StageEnvironment(Record):
     resume_from_uri: str = ""
     # "" = no tracking server: metrics are journalled only.
     tracking_uri: str = ""
+    # Run in Kubeflow Pipelines that shows the pipeline: its address, or its id; "" = none is known.
+    kfp_run: str = ""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> StageEnvironment:

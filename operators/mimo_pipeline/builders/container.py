@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mimo_vl.schema.environment import VARIABLES
 from operators.mimo_pipeline.api import PodSettings
 from operators.mimo_pipeline.builders.cluster_facts import ClusterFacts
 from operators.mimo_pipeline.builders.input_stores import input_credentials, input_stores, store_credentials
@@ -112,4 +113,5 @@ def _contract(create: Create, facts: ClusterFacts, image: Image) -> dict[str, st
         input_stores=input_stores(facts),
         image=image.reference,
     )
-    return {**stage_environment(create, run), "MLFLOW_TRACKING_URI": facts.tracking_uri}
+    shown = {"tracking_uri": facts.tracking_uri, "kfp_run": facts.kfp_run}
+    return stage_environment(create, run) | {VARIABLES[name]: value for name, value in shown.items()}

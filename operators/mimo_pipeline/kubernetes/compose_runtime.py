@@ -20,6 +20,7 @@ from operators.mimo_pipeline.builders.cluster_facts import ClusterFacts
 from operators.mimo_pipeline.builders.rendered import render_all
 from operators.mimo_pipeline.cluster_settings import ClusterSettings, Image, Images
 from operators.mimo_pipeline.code_digest import code_digest
+from operators.mimo_pipeline.kubeflow.link import run_link
 from operators.mimo_pipeline.kubernetes.pipelines import ClusterPipeline
 from operators.mimo_pipeline.naming import config_map_name
 
@@ -54,7 +55,7 @@ def compose_runtime(pipeline: ClusterPipeline, settings: ClusterSettings, source
         tracking=_tracking(spec, settings),
     )
     try:
-        config = _configuration(spec, settings)
+        config = _configuration(pipeline, spec, settings)
     except ConfigError as error:
         problems += str(error).splitlines()
     else:
@@ -80,14 +81,15 @@ def _known_stages(spec: MimoPipelineSpec) -> tuple[MimoPipelineSpec, list[str]]:
     return kept, [f"spec.stages: {unknown} unknown; choose from {sorted(known)}"] if unknown else []
 
 
-def _configuration(spec: MimoPipelineSpec, settings: ClusterSettings) -> PipelineConfig:
+def _configuration(pipeline: ClusterPipeline, spec: MimoPipelineSpec, settings: ClusterSettings) -> PipelineConfig:
     """Raises ConfigError: every wrong key and value, one line each."""
     from mimo_vl.config.compose import compose_values, parse
 
     with _HYDRA:
         values = compose_values(spec.profile, spec.overrides)
     values["storage"] = {**values["storage"], **_storage_section(store_settings(spec, settings, None))}
-    values["tracking"] = {**values["tracking"], **_tracking_section(_tracking(spec, settings).uri)}
+    link = values["tracking"].get("cluster_link") or cluster_link(pipeline, settings)
+    values["tracking"] = {**values["tracking"], "uri": _tracking(spec, settings).uri, "cluster_link": link}
     return parse(values)
 
 
@@ -103,9 +105,16 @@ def cluster_facts(pipeline: ClusterPipeline, runtime: PipelineRuntime, settings:
         store=store_settings(pipeline.spec, settings, runtime),
         tracking_uri=(runtime.tracking or _tracking(pipeline.spec, settings)).uri,
         settings=settings.model_copy(update={"images": _frozen(settings.images, runtime.image_digests)}),
+        kfp_run=run_link(settings.kubeflow.ui if settings.kubeflow else "", pipeline.status.kubeflow_run),
         queue_name=pipeline.spec.queue_name,
         inputs=pipeline.spec.inputs,
     )
+
+
+def cluster_link(pipeline: ClusterPipeline, settings: ClusterSettings) -> str:
+    """Address of the pipeline's page in its cluster; "" = it has none."""
+    link = settings.cluster_link.replace("{namespace}", pipeline.namespace)
+    return link.replace("{pipeline}", pipeline.name)
 
 
 def store_settings(spec: MimoPipelineSpec, settings: ClusterSettings, frozen: PipelineRuntime | None) -> StoreSettings:
@@ -129,10 +138,6 @@ def _storage_section(store: StoreSettings) -> dict[str, Any]:
         "region": store.region,
         "secure": store.secure,
     }
-
-
-def _tracking_section(uri: str) -> dict[str, Any]:
-    return {"kind": "mlflow" if uri else "null", "uri": uri}
 
 
 def _rank_problems(spec: MimoPipelineSpec, config: PipelineConfig) -> list[str]:

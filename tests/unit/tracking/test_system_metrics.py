@@ -106,6 +106,7 @@ def test_a_further_node_keeps_a_journal_of_its_own_with_system_metrics_alone(tmp
         TrackingConfig(system_metrics_interval_s=0.01),
         uri="",
         store=store,
+        impatient=store,
         run=RUN,
         attempt=ATTEMPT,
         journal_dir=tmp_path / ATTEMPT / "journal",

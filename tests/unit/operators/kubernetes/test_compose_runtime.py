@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import pytest
+from pydantic import ValidationError
+
 from mimo_vl.config.compose import parse
-from operators.mimo_pipeline.cluster_settings import ClusterSettings
+from operators.mimo_pipeline.api import PipelineRuntime
+from operators.mimo_pipeline.builders.leaf import build_leaf
+from operators.mimo_pipeline.cluster_settings import ClusterSettings, KubeflowSettings
 from operators.mimo_pipeline.code_digest import project_root
 from operators.mimo_pipeline.kubernetes.compose_runtime import (
     Composed,
@@ -15,6 +21,7 @@ from operators.mimo_pipeline.kubernetes.compose_runtime import (
     store_settings,
 )
 from operators.mimo_pipeline.kubernetes.pipelines import parse_pipeline
+from operators.mimo_pipeline.plan import Create
 
 SETTINGS = ClusterSettings.model_validate(
     {
@@ -26,10 +33,14 @@ SETTINGS = ClusterSettings.model_validate(
 )
 
 
-def _compose(*stages: dict[str, Any], **spec: Any) -> Composed:
+def _raw(stages: Sequence[dict[str, Any]], *, status: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
     metadata = {"namespace": "team", "name": "demo", "uid": "01234567-89"}
-    raw = {"metadata": metadata, "spec": {"profile": "tiny", "stages": stages or [{"name": "base"}], **spec}}
-    return compose_runtime(parse_pipeline(raw), SETTINGS, project_root())
+    return {"metadata": metadata, "spec": {"profile": "tiny", "stages": stages, **spec}, "status": status or {}}
+
+
+def _compose(*stages: dict[str, Any], settings: ClusterSettings = SETTINGS, **spec: Any) -> Composed:
+    pipeline = parse_pipeline(_raw(stages or [{"name": "base"}], **spec))
+    return compose_runtime(pipeline, settings, project_root())
 
 
 def test_the_configuration_names_the_store_and_tracking_of_the_operator() -> None:
@@ -47,7 +58,46 @@ def test_the_pipelines_own_store_and_tracking_go_first() -> None:
     composed = _compose(storage={"uri": "s3://own", "secret": "mine"}, tracking={"uri": ""})
     assert composed.runtime is not None
     config = parse(dict(composed.runtime.config))
-    assert (config.storage.uri, config.storage.endpoint, config.tracking.kind) == ("s3://own", "", "null")
+    assert (config.storage.uri, config.storage.endpoint) == ("s3://own", "")
+    # Without a server the journal beside the artifacts is still written.
+    assert (config.tracking.kind, config.tracking.uri) == ("mlflow", "")
+
+
+def _cluster_link(link: str, **spec: Any) -> str:
+    composed = _compose(settings=SETTINGS.model_copy(update={"cluster_link": link}), **spec)
+    assert composed.runtime is not None
+    return parse(dict(composed.runtime.config)).tracking.cluster_link
+
+
+def test_the_configuration_links_to_the_pipelines_page_in_its_cluster() -> None:
+    link = "https://console.example.com/#/{namespace}/mp/{pipeline}"
+    assert _cluster_link(link) == "https://console.example.com/#/team/mp/demo"
+    assert _cluster_link(link, overrides=["tracking.cluster_link='https://own'"]) == "https://own"
+    assert _cluster_link("") == ""
+
+
+@pytest.mark.parametrize("link", ["console.example.com", "https://console/{name}", "https://console/a b"])
+def test_a_link_to_nowhere_is_refused(link: str) -> None:
+    with pytest.raises(ValidationError, match="clusterLink"):
+        ClusterSettings.model_validate({**SETTINGS.to_values(), "clusterLink": link})
+
+
+@pytest.mark.parametrize(
+    ("ui", "run", "wanted"),
+    [
+        ("https://kfp.example.com/pipeline", "run-1", "https://kfp.example.com/pipeline/#/runs/details/run-1"),
+        ("", "run-1", "run-1"),
+        ("https://kfp.example.com", "", ""),
+    ],
+)
+def test_an_attempt_is_told_which_run_in_kubeflow_pipelines_shows_it(ui: str, run: str, wanted: str) -> None:
+    kubeflow = KubeflowSettings(endpoint="http://ml-pipeline:8888", image="r/kfp:1", ui=ui)
+    settings = SETTINGS.model_copy(update={"kubeflow": kubeflow})
+    pipeline = parse_pipeline(_raw([{"name": "base"}], status={"kubeflowRun": run}))
+    facts = cluster_facts(pipeline, PipelineRuntime(), settings)
+    leaf = build_leaf(Create(stage="base", attempt=2, key="k", inputs={}), pipeline.spec.stage("base"), facts)
+    [container] = leaf["spec"]["template"]["spec"]["containers"]
+    assert {e["name"]: e.get("value") for e in container["env"]}["MIMO_KFP_RUN"] == wanted
 
 
 def test_where_things_are_kept_changes_no_stage_key() -> None:
