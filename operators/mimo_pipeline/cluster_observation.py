@@ -21,6 +21,7 @@ from operators.mimo_pipeline.api import StageProgress
 from operators.mimo_pipeline.cluster_leaf import LeafFacts
 from operators.mimo_pipeline.cluster_pods import ContainerEnd, PodFacts
 from operators.mimo_pipeline.draft import MAX_MESSAGE
+from operators.mimo_pipeline.outcomes import NODE_LOST
 from operators.mimo_pipeline.plan import LeafPhase, Output, StageObservation
 
 # Time that the pods of a finished job get to go by themselves (its controller removes them).
@@ -217,7 +218,7 @@ def _last_words(facts: AttemptFacts, pods: Sequence[PodFacts], code: int | None)
     if faults:
         return "DiskLimitExceeded", f"{faults[0]}; raise pod.scratchSize"
     if facts.store.is_revoked:
-        return "NodeLost", "its node stopped answering; the attempt was revoked and is not waited for"
+        return NODE_LOST, "its node stopped answering; the attempt was revoked and is not waited for"
     if code in (None, facts.leaf.exit_code if facts.leaf else None) and facts.leaf is not None:
         return facts.leaf.reason, facts.leaf.message
     return "", ""

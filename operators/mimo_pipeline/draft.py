@@ -18,8 +18,8 @@ from operators.mimo_pipeline.plan import (
 )
 from operators.mimo_pipeline.stage_graph import topological
 
-# Characters of a message that are kept in the status (Kubernetes objects stay small).
-MAX_MESSAGE = 1024
+# Characters of a message and of a reason that are kept in the status (Kubernetes objects stay small).
+MAX_MESSAGE, MAX_REASON = 1024, 128
 
 
 class Draft:
@@ -42,6 +42,8 @@ class Draft:
         old = self.stages[name]
         if "message" in changes:
             changes["message"] = changes["message"][:MAX_MESSAGE]
+        if "reason" in changes:
+            changes["reason"] = changes["reason"][:MAX_REASON]
         new = old.model_copy(update=changes)
         self.stages[name] = new
         if new.state != old.state:

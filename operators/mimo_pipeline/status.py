@@ -66,6 +66,19 @@ class StageProgress(ApiModel):
     """The latest values, such as the loss."""
 
 
+class LastFailure(ApiModel):
+    """The latest attempt that ended without success: failed, evicted, interrupted, lost or revoked."""
+
+    attempt: int
+    """Which attempt it was."""
+    reason: ShortText = ""
+    """Why it ended, as one word."""
+    message: Message = ""
+    """The same for people."""
+    exit_code: int | None = None
+    """Of that attempt; not set when it left none."""
+
+
 class StageStatus(ApiModel):
     name: StageName
     """As in the spec."""
@@ -92,6 +105,8 @@ class StageStatus(ApiModel):
     progress: StageProgress | None = None
     exit_code: int | None = None
     """Of the latest attempt, once it has ended."""
+    last_failure: LastFailure | None = None
+    """Kept while later attempts run, and after one of them succeeded."""
     failures: int = 0
     """Attempts that count against retry.maxAttempts."""
     free_resumes: int = 0

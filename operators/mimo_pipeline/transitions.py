@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from operators.mimo_pipeline.api import ACTIVE_STATES, StageSpec, StageState, StageStatus
-from operators.mimo_pipeline.draft import Draft
+from operators.mimo_pipeline.api import ACTIVE_STATES, LastFailure, StageSpec, StageState, StageStatus
+from operators.mimo_pipeline.draft import MAX_MESSAGE, MAX_REASON, Draft
 from operators.mimo_pipeline.gates import accept_output
 from operators.mimo_pipeline.keys import WAITING_STATES
-from operators.mimo_pipeline.outcomes import EVICTING, Verdict, backoff_s, judge
+from operators.mimo_pipeline.outcomes import EVICTING, Outcome, Verdict, backoff_s, judge
 from operators.mimo_pipeline.plan import LeafPhase, StageObservation
 
 # Time to save a checkpoint after SIGTERM before SIGKILL.
@@ -106,6 +106,7 @@ def _conclude(draft: Draft, stage: StageSpec, seen: StageObservation | None) -> 
         "reason": outcome.reason,
         "message": outcome.message,
         "free_resumes": outcome.free_resumes,
+        "last_failure": _last_failure(current, seen, outcome),
     }
     if draft.spec.cancel:
         facts["reason"] = "Cancelled"
@@ -118,6 +119,18 @@ def _conclude(draft: Draft, stage: StageSpec, seen: StageObservation | None) -> 
         draft.set(stage.name, state=StageState.RETRYING, not_before=None, **facts)
     else:
         _count_failure(draft, stage, current, facts)
+
+
+def _last_failure(current: StageStatus, seen: StageObservation | None, outcome: Outcome) -> LastFailure | None:
+    if outcome.verdict == Verdict.STOPPED:
+        # Somebody asked for it: nothing went wrong.
+        return current.last_failure
+    return LastFailure(
+        attempt=current.attempt,
+        reason=outcome.reason[:MAX_REASON],
+        message=outcome.message[:MAX_MESSAGE],
+        exit_code=seen.exit_code if seen else None,
+    )
 
 
 def _count_failure(draft: Draft, stage: StageSpec, current: StageStatus, facts: Mapping[str, object]) -> None:

@@ -30,7 +30,7 @@ from operators.mimo_pipeline.kubernetes.pipelines import (
     StoredPipeline,
 )
 from operators.mimo_pipeline.kubernetes.resources import CONFIG_MAPS, EVENTS, PIPELINES, PODS, leaf_resource
-from operators.mimo_pipeline.naming import leaf_name
+from operators.mimo_pipeline.naming import leaf_name, run_label
 from operators.mimo_pipeline.plan import Create, Delete, Event, IndexEntry
 
 logger = logging.getLogger(__name__)
@@ -114,8 +114,8 @@ class PlanWriter:
     def _require_nothing_alive(self, create: Create) -> None:
         """Fencing, by what the API server says now: no pod and no unfinished job of any other attempt.
 
-        Pods with this attempt's number are another's too while its job does not exist: their job is gone, or they
-        belong to a deleted pipeline of this name.
+        Pods with this attempt's number are another's too while its job does not exist, for their job is gone; and so
+        are those of a deleted pipeline of this name.
         """
         namespace = self.pipeline.namespace
         labels = selector(self.pipeline.name, stage=create.stage)
@@ -126,7 +126,7 @@ class PlanWriter:
         leaves = [f for item in found if (f := parse_leaf(item)) is not None and f.owner_uid == self.pipeline.uid]
         is_created = any(leaf.attempt == create.attempt for leaf in leaves)
         for pod in pods:
-            is_own = is_created and pod.attempt == create.attempt
+            is_own = is_created and pod.attempt == create.attempt and pod.run == run_label(self.pipeline.uid)
             if pod.is_live and not is_own and pod.uid not in lost:
                 raise NotCreatedError(create.stage)
         for leaf in leaves:

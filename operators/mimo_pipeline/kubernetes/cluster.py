@@ -77,8 +77,12 @@ class Api(Protocol):
 class KubernetesApi:
     """Api over the official client, with the credentials of the pod or of $KUBECONFIG."""
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, client: Any, *, connect_s: float = _CONNECT_S, read_s: float = _READ_S) -> None:
+        self._client, self._limits_s = client, (connect_s, read_s)
+
+    def with_limits(self, *, connect_s: float, read_s: float) -> KubernetesApi:
+        """The same connection with other time limits of a request."""
+        return KubernetesApi(self._client, connect_s=connect_s, read_s=read_s)
 
     def get(self, resource: Resource, namespace: str, name: str) -> Object:
         return self._call("GET", resource.path(namespace, name))
@@ -147,7 +151,7 @@ class KubernetesApi:
                 auth_settings=["BearerToken"],
                 _preload_content=False,
                 _return_http_data_only=True,
-                _request_timeout=(_CONNECT_S, _READ_S),
+                _request_timeout=self._limits_s,
             )
             answer: Object = json.loads(response.data)
             return answer

@@ -67,8 +67,8 @@ def observe_pipeline(
     seen: list[StageObservation] = []
     for stage in pipeline.spec.stages:
         current = next((s for s in pipeline.status.stages if s.name == stage.name), StageStatus(name=stage.name))
-        own = [p for p in pods if p.stage == stage.name and p.is_live and p.run == run_label(pipeline.uid)]
-        for number in _numbers(current, leaves, own):
+        live = [p for p in pods if p.stage == stage.name and p.is_live]
+        for number in _numbers(current, leaves, live):
             name = (stage.name, number)
             facts = AttemptFacts(
                 stage=stage.name,
@@ -107,13 +107,19 @@ def used_resources(stages: Iterable[StageSpec]) -> set[Resource]:
 
 
 def _pods(world: World, pipeline: ClusterPipeline) -> tuple[list[PodFacts], list[PodFacts]]:
-    """Pods that exist, with all that was ever seen of them, and pods that vanished."""
+    """Pods that exist, with all that was ever seen of them, and pods that vanished.
+
+    Only those of this very pipeline: what became of one of the same name that was deleted says nothing about this one.
+    Its pods that still live are waited for where an attempt is created (apply.py).
+    """
     listed: list[Mapping[str, Any]] = [*world.api.list(PODS, pipeline.namespace, selector(pipeline.name))]
-    facts = [f for p in listed if (f := parse_pod(p)) is not None]
+    run = run_label(pipeline.uid)
+    facts = [f for p in listed if (f := parse_pod(p)) is not None and f.run == run]
     known = {f.uid: world.history.record(pipeline.namespace, f) for f in facts}
     # The phase of a pod that exists is what the list says; the history only adds what it forgot.
     present = [replace(known[f.uid], phase=f.phase) for f in facts]
-    return present, [p for p in world.history.of(pipeline.namespace, pipeline.name) if p.uid not in known]
+    remembered = world.history.of(pipeline.namespace, pipeline.name)
+    return present, [p for p in remembered if p.run == run and p.uid not in known]
 
 
 def _leaves(world: World, pipeline: ClusterPipeline) -> dict[tuple[str, int], LeafFacts]:

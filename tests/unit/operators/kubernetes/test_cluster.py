@@ -54,6 +54,12 @@ def test_creates_are_checked_strictly_and_have_a_time_limit() -> None:
     assert how["_request_timeout"] == (5.0, 30.0)
 
 
+def test_requests_of_the_lease_have_their_own_time_limits() -> None:
+    client = _Client()
+    KubernetesApi(client).with_limits(connect_s=2.0, read_s=3.0).get(JOBS, "team", "a")
+    assert client.calls[0][2]["_request_timeout"] == (2.0, 3.0)
+
+
 def test_apply_is_a_patch_with_the_field_manager() -> None:
     client = _Client()
     KubernetesApi(client).apply(CONFIG_MAPS, "team", {"metadata": {"name": "a"}})

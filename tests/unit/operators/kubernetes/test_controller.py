@@ -382,6 +382,53 @@ def test_pods_of_a_deleted_pipeline_of_the_same_name_are_waited_for(world: World
     assert world.cluster.violations == []
 
 
+def test_an_attempt_is_not_judged_by_pods_of_a_deleted_pipeline_of_the_same_name(world: World) -> None:
+    """Deleted and applied again at once: the operator never saw that it was away, and the old pod is still listed."""
+    world.submit()
+    old = world.start("demo-base-1")
+    old.end(2, reason="ConfigError", message="old mistake")
+    world.rounds()
+    assert world.status.stage("base").exit_code == 2
+    del world.cluster.objects["MimoPipeline", "team", "demo"]
+    del world.cluster.objects["Job", "team", "demo-base-1"]
+    left = world.cluster.objects.pop(("Pod", "team", "demo-base-1-0"))
+    left["metadata"] |= {"name": "old", "leaf": "deleted"}
+    world.cluster.objects["Pod", "team", "old"] = left
+    world.submit()
+    world.start("demo-base-1").end(1, reason="DiskFull", message="no space left")
+    world.rounds(1)
+    stage = world.status.stage("base")
+    assert (stage.state, stage.exit_code, stage.reason, stage.message) == ("Retrying", 1, "DiskFull", "no space left")
+
+
+def test_a_success_does_not_show_the_exit_code_of_a_pod_that_vanished_with_an_earlier_pipeline(world: World) -> None:
+    world.submit()
+    world.start("demo-base-1").end(2)
+    world.rounds(1)
+    del world.cluster.objects["MimoPipeline", "team", "demo"]
+    del world.cluster.objects["Job", "team", "demo-base-1"]
+    del world.cluster.objects["Pod", "team", "demo-base-1-0"]
+    world.submit()
+    world.succeed("demo-base-1")
+    stage = world.status.stage("base")
+    assert (stage.state, stage.exit_code) == ("Succeeded", 0)
+
+
+def test_an_old_pod_that_was_evicted_or_ran_out_of_memory_excuses_no_new_attempt(world: World) -> None:
+    world.submit()
+    old = world.start("demo-base-1")
+    old.pods[0]["status"]["conditions"] = [{"type": "DisruptionTarget", "status": "True"}]
+    world.rounds(1)
+    del world.cluster.objects["MimoPipeline", "team", "demo"]
+    del world.cluster.objects["Job", "team", "demo-base-1"]
+    del world.cluster.objects["Pod", "team", "demo-base-1-0"]
+    world.submit()
+    world.start("demo-base-1").end(1)
+    world.rounds(1)
+    stage = world.status.stage("base")
+    assert (stage.state, stage.reason, stage.failures) == ("Retrying", "Failed", 1)
+
+
 def test_a_job_of_a_deleted_pipeline_of_the_same_name_is_not_adopted(world: World) -> None:
     world.submit()
     world.rounds()
