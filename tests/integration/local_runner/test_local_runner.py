@@ -246,6 +246,22 @@ def test_killing_controller_and_launcher_group_gives_the_same_digests_as_an_undi
     assert bench.digests() == disturbed
 
 
+def test_a_killed_attempt_is_told_as_killed_and_not_with_the_last_line_of_its_log(bench: Bench) -> None:
+    bench.slow("base")
+    process = bench.spawn("base")
+    eventually(lambda: bench.trace("base") == ["start-1-at-0"])
+    log = bench.folder.log_path(bench.folder.load().metadata.uid, "base", 1)
+    with log.open("a") as file:
+        file.write("step 7 loss 0.5\n")
+    os.killpg(os.getpgid(bench.launcher("base")), signal.SIGKILL)
+    bench.slow("base", on=False)
+    assert process.wait(timeout=60) == 0
+    failure = bench.folder.load().status.stage("base").last_failure
+    assert failure is not None
+    assert (failure.attempt, failure.reason, failure.exit_code) == (1, "Killed", 137)
+    assert failure.message.startswith("killed by SIGKILL")
+
+
 def test_a_second_run_of_the_same_folder_is_refused_and_names_the_first(bench: Bench) -> None:
     bench.slow("base")
     process = bench.spawn()
