@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from jobs.cli_names import UNSEEN, near_matches
+from jobs.cli_program import command
 from mimo_vl.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class ClusterTarget:
         from operators.mimo_pipeline.kubernetes.api_client import ChangedMeanwhileError
 
         edit(self._client, self._name, change, ChangedMeanwhileError)
-        return f"the operator acts on it; look with: mimo status --pipeline {self._name} -n {self._client.namespace}"
+        status = command("status", "--pipeline", self._name, "-n", self._client.namespace)
+        return f"the operator acts on it; look with: {status}"
 
     def logs(self, stage: str, attempt: int, node: int | None) -> Iterator[tuple[str, str]]:
         return self._logs(stage, attempt, node).read()
@@ -71,9 +73,10 @@ class ClusterTarget:
         from jobs.run_source import tracking_uri
 
         page = pipeline.status.mlflow or tracking_uri(pipeline)
+        report = command("report", self._name, "-n", self._client.namespace)
         if not page:
-            raise InputError(f"{self._name}: no MLflow server; its metrics are in the store: mimo report {self._name}")
-        hint = f"its metrics are in the store too: mimo report {self._name} -n {self._client.namespace}"
+            raise InputError(f"{self._name}: no MLflow server; its metrics are in the store: {report}")
+        hint = f"its metrics are in the store too: {report}"
         with reached_address(self._client, urlsplit(page).netloc, hint) as address:
             yield moved(page, address)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.cli_names import attempt_has_ended, near_matches, stage_status
+from jobs.cli_program import command, go_on, short
 from mimo_vl.errors import InputError
 from mimo_vl.storage.layout import run_of_output
 
@@ -42,9 +43,9 @@ class LocalTarget:
 
     def edit(self, change: Callable[[PipelineObject], MimoPipelineSpec]) -> str:
         folder = self._folder()
-        folder.edit_spec(change)
+        edited = folder.edit_spec(change)
         pid = folder.controller_alive()
-        return f"mimo run (pid {pid}) acts on it" if pid else f"takes effect with: mimo run --run-dir {self._run_dir}"
+        return f"mimo run (pid {pid}) acts on it" if pid else f"takes effect with: {go_on(edited, self._run_dir)}"
 
     def logs(self, stage: str, attempt: int, node: int | None) -> Iterator[tuple[str, str]]:  # noqa: ARG002
         """All ranks of this machine write one log."""
@@ -78,8 +79,8 @@ class LocalTarget:
         if pid:
             return [f"controlled by pid {pid}"]
         if pipeline.status.phase in ("Succeeded", "Cancelled"):
-            return [f"nobody controls it; its report: mimo report {self._run_dir}"]
-        return [f"nobody controls it; go on with: mimo run --run-dir {self._run_dir}"]
+            return [f"nobody controls it; its report: {command('report', short(self._run_dir))}"]
+        return [f"nobody controls it; go on with: {go_on(pipeline, self._run_dir)}"]
 
     @contextmanager
     def open_source(self, pipeline: PipelineObject, /) -> Iterator[Source]:
@@ -140,7 +141,7 @@ class LocalTarget:
         if not found:
             raise InputError(
                 f"stage {stage}, attempt {attempt}: no log {path}, and none in the store; it has not run in this run. "
-                f"See what has: mimo status {self._run_dir}"
+                f"See what has: {command('status', short(self._run_dir))}"
             )
         yield from ((f"node {node}" if len(found) > 1 else "", text) for node, text in found.items())
 
@@ -154,7 +155,7 @@ class LocalTarget:
         folder = RunFolder(self._run_dir)
         if not folder.path.is_dir():
             others = [path.name for path in run_folders(folder.path.parent)]
-            hint = f"start a run with: mimo run --run-dir {self._run_dir}"
+            hint = f"start a run with: {command('run', '--run-dir', self._run_dir)}"
             near = near_matches(folder.path.name, others)
             raise InputError(f"--run-dir: {self._run_dir} does not exist; {hint}.{near}")
         return folder
