@@ -35,7 +35,15 @@ def cluster_object(spec: MimoPipelineSpec, status: MimoPipelineStatus, *, name: 
 
 
 def pod(name: str, **labels: str) -> dict[str, Any]:
-    return {"metadata": {"name": name, "labels": labels}}
+    """Its container runs."""
+    status = {"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]}
+    return {"metadata": {"name": name, "labels": labels}, "status": status}
+
+
+def starting(found: Mapping[str, Any], reason: str) -> dict[str, Any]:
+    """The same pod, whose container waits."""
+    status = {"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": reason}}}]}
+    return {**found, "status": status}
 
 
 class FakePipelineClient:
@@ -49,6 +57,8 @@ class FakePipelineClient:
         self.num_rotated: dict[str, int] = {}
         self.asked_since: list[str] = []
         self.listed_pods: list[dict[str, Any]] = []
+        # What the next looks find, one after the other; the last one stays.
+        self.later_pods: list[list[dict[str, Any]]] = []
         self.selectors: list[str] = []
         self.before_patch: Callable[[], None] | None = None
         self.num_patches = 0
@@ -95,6 +105,8 @@ class FakePipelineClient:
 
     def pods(self, selector: str) -> list[dict[str, Any]]:
         self.selectors.append(selector)
+        if self.later_pods:
+            self.listed_pods = self.later_pods.pop(0)
         return self.listed_pods
 
     def pod_log(self, pod: str) -> str:

@@ -314,6 +314,15 @@ def _states(windows: Windows, stage: str) -> list[str]:
     return [a["state"] for a in windows.attempts[stage]]
 
 
+def _told_by_status(windows: Windows, stage: str) -> str:
+    """Why the first attempt failed: in the object that a cluster has too, and in the row of the second attempt."""
+    failure = windows.stage(stage)["lastFailure"]
+    assert failure["attempt"] == 1
+    row = next(line for line in windows.table.splitlines() if f" {stage} " in line)
+    assert f"attempt 1: {failure['reason']}" in row
+    return failure["message"]
+
+
 @pytest.mark.parametrize("stage", [KILLED, CRASHED])
 def test_while_the_second_attempt_runs(faulty: Faulty, stage: str) -> None:
     shown = faulty.during[stage]
@@ -346,6 +355,7 @@ def test_the_killed_attempt_is_told_as_killed(faulty: Faulty) -> None:
     assert faulty.after is not None
     for shown in (*faulty.during.values(), faulty.after):
         assert "was killed" in shown.attempts[KILLED][0]["message"]
+        assert "killed by SIGKILL" in _told_by_status(shown, KILLED)
         assert "Killed" in shown.mlflow[f"{KILLED}-1"]
 
 
@@ -353,6 +363,7 @@ def test_the_crashed_attempt_is_told_with_its_signal(faulty: Faulty) -> None:
     assert faulty.after is not None
     for shown in (faulty.during[CRASHED], faulty.after):
         assert "SIGABRT" in shown.attempts[CRASHED][0]["message"]
+        assert "SIGABRT" in _told_by_status(shown, CRASHED)
         assert "SIGABRT" in shown.mlflow[f"{CRASHED}-1"]
 
 
