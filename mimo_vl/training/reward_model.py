@@ -58,7 +58,7 @@ def run_reward_model(context: RunContext) -> dict[str, float]:
         recipe,
         context,
         flops=count_flops(context.config.model, trainable=(), context=0, vocab_size=encoder.tokenizer.vocab_size),
-        kept_values=first,
+        kept_values=lambda _: first,
     )
     last = evaluate(built.engine, heldout, encoder, recipe, context)
     values = {
