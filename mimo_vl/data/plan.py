@@ -20,7 +20,7 @@ from mimo_vl.data.packing import level, spread
 from mimo_vl.errors import ConfigError
 
 # Rows are packed together in windows of this many, or in one step's rows if these are more: enough to fill them. A
-# window of 64 rows is planned in about 10 ms, one of 2,560 rows with 40,000 samples in about a second.
+# window of 64 rows is planned in a few hundredths of a second, one of 2,560 rows with 40,000 samples in about one.
 _ROWS_PER_WINDOW = 64
 # For each so many rows, samples for one row more are drawn, so that there is something left to fill gaps with.
 _ROWS_PER_SPARE_ROW = 64
