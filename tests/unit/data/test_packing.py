@@ -103,7 +103,7 @@ def test_a_full_window_has_even_patches_and_is_filled() -> None:
 
 
 def test_the_rows_of_a_large_step_are_spread_in_seconds() -> None:
-    # 2,560 rows are one step at the report's batch size. To look at each bin for each sample takes minutes.
+    # 2,560 rows are one step at the report's batch size. To look at each bin for each sample takes over a minute.
     costs = _mixed(np.random.default_rng(0), 2560 * 768)
     assert len(costs) > 40_000
     started_s = time.process_time()
