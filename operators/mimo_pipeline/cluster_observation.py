@@ -56,6 +56,8 @@ class AttemptFacts:
     pods: tuple[PodFacts, ...] = ()
     vanished: tuple[PodFacts, ...] = ()
     store: StoreEvidence = StoreEvidence()
+    refusal: str = ""
+    """What refuses pods that its job should have."""
 
 
 def lost_pods(facts: AttemptFacts, now: datetime, node_lost_timeout_s: float) -> list[PodFacts]:
@@ -230,6 +232,8 @@ def _obstacle(facts: AttemptFacts) -> tuple[str, str]:
     leaf = facts.leaf
     if leaf is not None and leaf.is_queued:
         return "Queued", "waits for admission by its queue"
+    if leaf is not None and facts.refusal:
+        return "FailedCreate", f"pods of {leaf.kind} {leaf.name} are refused: {facts.refusal}"
     found = [(p.name, p.trouble) for p in facts.pods if p.trouble is not None]
     if found:
         name, trouble = min(found)

@@ -41,6 +41,7 @@ class PodFacts:
     attempt: int
     run: str = ""
     """Of which pipeline of this name (naming.run_label)."""
+    created_at: datetime | None = None
     phase: str = "Pending"
     is_ray: bool = False
     """Its containers run Ray: their exit codes say nothing about the stage, only exit records do."""
@@ -100,6 +101,7 @@ def parse_pod(pod: Mapping[str, Any]) -> PodFacts | None:
         stage=labels[LABEL_STAGE],
         attempt=int(attempt),
         run=labels.get(LABEL_RUN, ""),
+        created_at=parse_time(metadata.get("creationTimestamp")),
         phase=status.get("phase") or "Pending",
         is_ray=_LABEL_RAY_GROUP in labels,
         deletion_requested_at=deletion,

@@ -58,8 +58,8 @@ class Api(Protocol):
 
     def get(self, resource: Resource, namespace: str, name: str) -> Object: ...
 
-    def list(self, resource: Resource, namespace: str, selector: str = "") -> Objects:
-        """As the API server has it now, not from a cache."""
+    def list(self, resource: Resource, namespace: str, selector: str = "", fields: str = "") -> Objects:
+        """As the API server has it now, not from a cache. `selector` is of labels, `fields` of fields."""
         ...
 
     def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> Object: ...
@@ -94,8 +94,8 @@ class KubernetesApi:
     def get(self, resource: Resource, namespace: str, name: str) -> Object:
         return self._call("GET", resource.path(namespace, name))
 
-    def list(self, resource: Resource, namespace: str, selector: str = "") -> Objects:
-        query = [("labelSelector", selector)] if selector else []
+    def list(self, resource: Resource, namespace: str, selector: str = "", fields: str = "") -> Objects:
+        query = [(name, value) for name, value in (("labelSelector", selector), ("fieldSelector", fields)) if value]
         found = self._call("GET", resource.path(namespace), query=query)["items"]
         # Items of a list do not say what they are.
         return [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in found]

@@ -25,6 +25,7 @@ from operators.mimo_pipeline.key_index import KeyIndex
 from operators.mimo_pipeline.keys import WAITING_STATES, keys_to_enter, keys_to_start
 from operators.mimo_pipeline.kubernetes.cluster import Api
 from operators.mimo_pipeline.kubernetes.pipelines import SECRET_MISSING, ClusterPipeline, Note
+from operators.mimo_pipeline.kubernetes.refusals import refusal_of_pods
 from operators.mimo_pipeline.kubernetes.resources import PODS, Resource, leaf_resource
 from operators.mimo_pipeline.kubernetes.store_evidence import EvidenceReader
 from operators.mimo_pipeline.naming import LABEL_PIPELINE, run_label
@@ -78,7 +79,7 @@ def observe_pipeline(
                 pods=tuple(p for p in pods if (p.stage, p.attempt) == name),
                 vanished=tuple(p for p in vanished if (p.stage, p.attempt) == name),
             )
-            attempts[name] = _with_store(world, facts, current, now)
+            attempts[name] = _explained(world, pipeline.namespace, _with_store(world, facts, current, now), now)
             seen.append(observe_attempt(attempts[name], now, world.node_lost_timeout_s))
     observed = Observed(
         attempts=tuple(seen),
@@ -157,6 +158,15 @@ def _with_store(world: World, facts: AttemptFacts, stage: StageStatus, now: date
         evidence = world.evidence.of_living(facts.stage, facts.attempt, with_claim=asks_claim)
         return replace(facts, store=replace(evidence, is_revoked=facts.store.is_revoked))
     return replace(facts, store=world.evidence.of_ended(facts.stage, facts.attempt))
+
+
+def _explained(world: World, namespace: str, facts: AttemptFacts, now: datetime) -> AttemptFacts:
+    """Adds why pods are missing, where that may be: the attempt has not begun its work."""
+    leaf = facts.leaf
+    has_begun = facts.store.progress is not None or facts.store.output is not None
+    if leaf is None or leaf.is_queued or has_begun or not is_alive(facts, now, world.node_lost_timeout_s):
+        return facts
+    return replace(facts, refusal=refusal_of_pods(world.api, namespace, leaf, facts.pods))
 
 
 def _secret_notes(pods: Iterable[PodFacts]) -> list[Note]:

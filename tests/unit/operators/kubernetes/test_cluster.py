@@ -46,6 +46,12 @@ def test_items_of_a_list_say_what_they_are() -> None:
     assert client.calls[0][2]["query_params"] == [("labelSelector", "mimo.dev/pipeline=demo")]
 
 
+def test_a_list_can_be_narrowed_by_fields() -> None:
+    client = _Client({"items": []})
+    KubernetesApi(client).list(PODS, "team", fields="type=Warning")
+    assert client.calls[0][2]["query_params"] == [("fieldSelector", "type=Warning")]
+
+
 def test_creates_are_checked_strictly_and_have_a_time_limit() -> None:
     client = _Client()
     KubernetesApi(client).create(JOBS, "team", {"metadata": {"name": "a"}})

@@ -527,6 +527,53 @@ def test_a_job_of_a_deleted_pipeline_of_the_same_name_is_not_adopted(world: Worl
     assert world.state("base") == "Succeeded"
 
 
+def test_pods_that_are_refused_are_told_in_the_message_of_the_stage(world: World) -> None:
+    world.submit()
+    world.succeed("demo-base-1")
+    # The master is admitted, the worker with its init container is not.
+    world.start("demo-projector-warmup-1")
+    why = (
+        'Error creating: pods "demo-projector-warmup-1-worker-0" is forbidden: violates PodSecurity "restricted:latest"'
+    )
+    world.cluster.refuse_pods("demo-projector-warmup-1", why, reason="FailedCreatePod")
+    world.rounds(1)
+    stage = world.status.stage("projector-warmup")
+    assert (stage.state, stage.reason) == ("Running", "FailedCreate")
+    assert stage.message == f"pods of PyTorchJob demo-projector-warmup-1 are refused: {why}"
+    assert why in world.status.message
+
+
+def test_a_refusal_before_the_newest_pod_explains_nothing(world: World) -> None:
+    world.submit()
+    world.rounds()
+    world.cluster.refuse_pods("demo-base-1", "exceeded quota")
+    world.rounds(1)
+    assert world.status.stage("base").reason == "FailedCreate"
+    world.cluster.wait(30)
+    [process] = world.cluster.start_pods("demo-base-1")
+    process.pods[0]["metadata"]["creationTimestamp"] = "2026-01-01T12:00:30Z"
+    world.rounds(1)
+    assert (world.status.stage("base").reason, world.status.stage("base").message) == ("Started", "")
+
+
+def test_a_refusal_of_another_job_is_not_told(world: World) -> None:
+    world.submit()
+    world.rounds()
+    world.cluster.refuse_pods("demo-base-1", "exceeded quota")
+    [event] = [o for (kind, _, _), o in world.cluster.objects.items() if kind == "Event"]
+    event["regarding"]["name"] = "demo-base-10"
+    world.rounds(1)
+    assert world.status.stage("base").reason == "Started"
+
+
+def test_events_that_cannot_be_read_stop_nothing(world: World) -> None:
+    world.submit()
+    world.rounds()
+    world.cluster.failures.append(("list", "Event", ApiError(403, "Forbidden", "events is forbidden")))
+    world.succeed("demo-base-1")
+    assert world.state("base") == "Succeeded"
+
+
 def test_a_missing_secret_is_a_condition(world: World) -> None:
     world.submit()
     process = world.start("demo-base-1")
