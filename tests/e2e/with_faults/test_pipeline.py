@@ -13,11 +13,12 @@ import pytest
 from mimo_vl.schema.manifest import InputRef, Manifest
 from mimo_vl.storage.artifacts import read_manifest
 from mimo_vl.storage.layout import attempt_prefix, node_log_key
-from tests.e2e.port_forward import open_release_store
+from tests.e2e.port_forward import forward_release_store, open_release_store
 from tests.e2e.release import RELEASE, ROOT
 from tests.e2e.shown_metrics import read_metrics, value_of
 from tests.e2e.tracking_server import open_tracking
 from tests.e2e.with_faults.drive import CRASHED, LOST, NAMESPACE, PIPELINE, FaultRun
+from tests.registered_model import answer_by_mlflow, answer_by_transformers, asking
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
@@ -151,6 +152,25 @@ def test_the_four_models_are_registered_with_their_digests(run: FaultRun) -> Non
         tags = {t["key"]: t["value"] for t in aliases[alias]["tags"]}
         assert tags["mimo.digest"] == digests[stage]
         assert aliases[alias]["source"].startswith(uris[stage])
+
+
+def test_the_rl_model_is_loaded_by_its_alias_out_of_the_bucket(
+    run: FaultRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/mlflow.md says: keys, and where the object store is."""
+    from mlflow.artifacts import download_artifacts
+
+    model, prompt = "models:/mimo-vl-tiny@rl", "How many circles are there?"
+    with (
+        open_tracking(run.cluster, NAMESPACE) as tracking,
+        forward_release_store(run.cluster, NAMESPACE) as endpoint,
+        asking(tracking.url),
+    ):
+        monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://{endpoint}")
+        answer = answer_by_mlflow(model, prompt)
+        folder = download_artifacts(model, dst_path=str(tmp_path / "model"))
+    assert answer.strip()
+    assert answer_by_transformers(Path(folder), prompt) == answer
 
 
 def test_the_pipeline_is_one_tracked_run_with_a_child_per_attempt_that_reported(run: FaultRun) -> None:

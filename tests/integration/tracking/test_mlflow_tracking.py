@@ -194,13 +194,13 @@ def test_an_attempt_that_failed_because_a_rank_was_lost_says_what_its_launcher_s
     tracker = _tracker(store, server.uri, attempt, run)
     tracker.start("base-1", {}, {})
     tracker.finish(RunStatus.FAILED, reason="RuntimeError", message="Connection closed by peer")
-    record = ExitRecord(exit_code=1, reason="Crashed", message="rank 1 was ended by SIGABRT")
+    record = ExitRecord(exit_code=1, reason="Killed", message="rank 1 was ended by SIGABRT")
     store.put_bytes(f"{attempt}/exit.json", record.to_json())
     for num_sent in (3, 0):
         assert replay_journals(CONFIG, uri=server.uri, store=store, run=run).num_sent == num_sent
     rest = MlflowRest(server.uri, timeout_s=5.0)
     experiment = ensure_experiment(rest, CONFIG.experiment)
-    filtered = "tags.`mimo.message` = 'rank 1 was ended by SIGABRT' and attributes.status = 'FAILED'"
+    filtered = "tags.`mimo.message` = 'rank 1 was ended by SIGABRT' and attributes.status = 'KILLED'"
     [found] = rest.post("runs/search", {"experiment_ids": [experiment], "filter": filtered})["runs"]
     assert found["info"]["run_name"] == "base-1"
 

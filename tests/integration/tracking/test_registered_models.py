@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from mimo_vl.tracking import RunStatus, build_tracker
 from mimo_vl.vocabulary import StageName
 from tests.fakes.model_sizes import tiny_config
 from tests.fakes.reward_models import write_reward_model
+from tests.registered_model import answer_by_mlflow, answer_by_transformers, asking
 
 from .conftest import Server
 
@@ -88,17 +87,6 @@ def _register(store: ArtifactStore, server: Server, stage: StageName, journal: P
     return uri
 
 
-@contextmanager
-def _asking(server: Server) -> Iterator[None]:
-    import mlflow
-
-    mlflow.set_tracking_uri(server.uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(None)
-
-
 def test_a_chat_model_answers_rows_with_an_image_and_without(tmp_path: Path) -> None:
     import mlflow.pyfunc
 
@@ -151,7 +139,7 @@ def test_the_registry_leads_to_the_model_in_the_store(
     uri = _register(store, server, stage, tmp_path / "store" / attempt / "journal", card)
 
     monkeypatch.setenv("MIMO_STORE", store.uri())
-    with _asking(server):
+    with asking(server.uri):
         model = mlflow.pyfunc.load_model("models:/mimo-vl-tiny@reward-text")
         scores = model.predict(_frame(prompt=["Read the digits."], response=["0 1 2"]))
         found = mlflow.MlflowClient().get_model_version_by_alias("mimo-vl-tiny", "reward-text")
@@ -164,8 +152,7 @@ def test_a_model_in_a_bucket_is_loaded_by_its_alias(
     server: Server, store: ArtifactStore, endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What docs/mlflow.md says of sources on S3, with keys that `store` has set."""
-    import mlflow
-    import mlflow.artifacts
+    from mlflow.artifacts import download_artifacts
 
     attempt = ATTEMPT.format(stage=StageName.MORL)
     folder = _write_chat_model(tmp_path / "model")
@@ -176,11 +163,10 @@ def test_a_model_in_a_bucket_is_loaded_by_its_alias(
     assert uri.startswith("s3://artifacts/team/")
 
     monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://{endpoint}")
-    with _asking(server):
-        model = mlflow.pyfunc.load_model("models:/mimo-vl-tiny@rl")
-        [answer] = model.predict(_frame(prompt=["Read the digits."], image=[_png()]), params={"max_new_tokens": 4})
-        loaded = mlflow.artifacts.download_artifacts("models:/mimo-vl-tiny@rl", dst_path=str(tmp_path / "loaded"))
-    assert isinstance(answer["response"], str)
+    with asking(server.uri):
+        answer = answer_by_mlflow("models:/mimo-vl-tiny@rl", "Read the digits.")
+        loaded = download_artifacts("models:/mimo-vl-tiny@rl", dst_path=str(tmp_path / "loaded"))
+    assert answer == answer_by_transformers(Path(loaded), "Read the digits.")
     ours = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, local_files_only=True).state_dict()
     theirs = Qwen2_5_VLForConditionalGeneration.from_pretrained(loaded, local_files_only=True).state_dict()
     assert ours.keys() == theirs.keys()
