@@ -345,12 +345,8 @@ def test_while_the_second_attempt_runs(faulty: Faulty, stage: str) -> None:
     first, second = _states(shown, stage)
     assert (first in ("Failed", "Lost"), second) == (True, "Running")
     assert shows_attempt(shown.dashboards, stage, 2)
-<<<<<<< HEAD
     assert shows_state(shown.dashboards, stage, "Running")
-    assert "Finished" not in shown.mlflow[f"{stage}-1"]
-=======
     assert [shown.mlflow[f"{stage}-{attempt}"].status for attempt in (1, 2)] == ["KILLED", "RUNNING"]
->>>>>>> fix-g
 
 
 @pytest.mark.parametrize("stage", [KILLED, CRASHED])
@@ -361,44 +357,32 @@ def test_in_the_end(faulty: Faulty, stage: str) -> None:
     assert (shown.stage(stage)["state"], shown.stage(stage)["attempt"]) == ("Succeeded", 2)
     first, second = _states(shown, stage)
     assert (first in ("Failed", "Lost"), second) == (True, "Succeeded")
-<<<<<<< HEAD
-    assert "Finished" in shown.mlflow[f"{stage}-2"]
     assert shows_attempt(shown.dashboards, stage, 2)
     assert shows_state(shown.dashboards, stage, "Succeeded")
-=======
     assert [shown.mlflow[f"{stage}-{attempt}"].status for attempt in (1, 2)] == ["KILLED", "FINISHED"]
     assert "Finished" in shown.mlflow[f"{stage}-2"].page
     assert shown.mlflow[f"{stage}-2"].reason == ""
->>>>>>> fix-g
 
 
 def test_the_killed_attempt_is_told_as_killed(faulty: Faulty) -> None:
     assert faulty.after is not None
     for shown in (*faulty.during.values(), faulty.after):
         assert "was killed" in shown.attempts[KILLED][0]["message"]
-<<<<<<< HEAD
         assert "killed by SIGKILL" in _told_by_status(shown, KILLED)
-        assert "Killed" in shown.mlflow[f"{KILLED}-1"]
-=======
         tracked = shown.mlflow[f"{KILLED}-1"]
         # Nobody was left who could say more.
         assert (tracked.reason, tracked.message) == ("Killed", "the process and its launcher ended without a word")
         assert tracked.message in tracked.page
->>>>>>> fix-g
 
 
 def test_the_crashed_attempt_is_told_with_its_signal(faulty: Faulty) -> None:
     assert faulty.after is not None
     for shown in (faulty.during[CRASHED], faulty.after):
         assert "SIGABRT" in shown.attempts[CRASHED][0]["message"]
-<<<<<<< HEAD
         assert "SIGABRT" in _told_by_status(shown, CRASHED)
-        assert "SIGABRT" in shown.mlflow[f"{CRASHED}-1"]
-=======
         tracked = shown.mlflow[f"{CRASHED}-1"]
         assert (tracked.reason, tracked.message) == ("Killed", "rank 1 was ended by SIGABRT")
         assert tracked.message in tracked.page
->>>>>>> fix-g
 
 
 # What each window says of the first attempt: its reason, and a part of its message.
