@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from mimo_vl.config.model import ModelConfig
 from mimo_vl.config.training import BaseStageConfig
 from mimo_vl.data.pipelines.base import language_corpus, train_tokenizer
 from mimo_vl.data.pipelines.curate import build_studios
-from mimo_vl.errors import RetryableError
+from mimo_vl.errors import EXIT_DONE, NonFiniteLossError, RetryableError
 from mimo_vl.model.assemble import assemble
 from mimo_vl.model.checkpoint import save_model
 from mimo_vl.processing.tokenizer import load_tokenizer
@@ -29,6 +30,9 @@ from mimo_vl.training.tokenizer_files import copy_tokenizer
 from mimo_vl.vocabulary import Split
 
 TOKENIZER, LANGUAGE, VISION, MODEL = "tokenizer", "language_model", "vision", "model"
+
+# A sixth are short texts, the rest transcripts, as in the corpus; read in half a second.
+_NUM_HELDOUT_DOCUMENTS = 256
 
 Report = Callable[[int, int, float], None]
 
@@ -63,7 +67,7 @@ class BaseStage:
 
     def _train_both(self, report: Report, scratch: Path) -> dict[str, float]:
         results = scratch / "vision-metrics.json"
-        child = multiprocessing.get_context("spawn").Process(target=_train_vision, args=(self, results), daemon=True)
+        child = multiprocessing.get_context("spawn").Process(target=train_vision, args=(self, results), daemon=True)
         child.start()
         try:
             metrics = self._train_language(report)
@@ -72,9 +76,7 @@ class BaseStage:
             if child.is_alive():
                 child.terminate()
                 child.join()
-        if child.exitcode != 0:
-            raise RetryableError(f"the vision tower's process ended with code {child.exitcode}; see its output above")
-        return metrics | json.loads(results.read_text(encoding="utf-8"))
+        return metrics | read_vision_results(results, child.exitcode)
 
     def _train_tower_for(self, language_path: Path, report: Report) -> dict[str, float]:
         from mimo_vl.model.importers.gguf_tokenizer import read_gguf_tokenizer  # imports gguf, which only this needs
@@ -84,16 +86,17 @@ class BaseStage:
         return {**metrics, "steps": float(self.config.vision_steps)}
 
     def _train_language(self, report: Report) -> dict[str, float]:
-        studio = build_studios(seed=self.seed, heldout_fraction=self.heldout_fraction)[Split.TRAIN]
-        tokenizer = train_tokenizer(studio, seed=self.seed, vocab_size=self.config.vocab_size)
+        studios = build_studios(seed=self.seed, heldout_fraction=self.heldout_fraction)
+        tokenizer = train_tokenizer(studios[Split.TRAIN], seed=self.seed, vocab_size=self.config.vocab_size)
         tokenizer.save(self.out_dir / TOKENIZER)
-        documents = language_corpus(studio, seed=self.seed)
+        documents, heldout = (language_corpus(studios[split], seed=self.seed) for split in (Split.TRAIN, Split.HELDOUT))
         return train_language_model(
             self.model,
             self.config,
             documents,
             tokenizer,
             self.out_dir / LANGUAGE,
+            heldout=heldout[:_NUM_HELDOUT_DOCUMENTS],
             seed=self.seed,
             on_step=lambda step, _, loss: report(step, self._num_reports, loss),
         )
@@ -112,10 +115,15 @@ class BaseStage:
         copy_tokenizer(self.out_dir / TOKENIZER, self.out_dir / MODEL)
 
 
-def _train_vision(stage: BaseStage, results: Path) -> None:
-    """In a process of its own."""
+def train_vision(stage: BaseStage, results: Path) -> None:
+    """The child process: metrics to `results`; or the message of a NonFiniteLossError, and its exit code."""
     torch.set_num_threads(1)
-    results.write_text(json.dumps(_train_tower(stage, lambda *_: None)), encoding="utf-8")
+    try:
+        metrics = _train_tower(stage, lambda *_: None)
+    except NonFiniteLossError as error:
+        results.write_text(str(error), encoding="utf-8")
+        sys.exit(error.exit_code)
+    results.write_text(json.dumps(metrics), encoding="utf-8")
 
 
 def _train_tower(stage: BaseStage, on_step: Report) -> dict[str, float]:
@@ -128,3 +136,18 @@ def _train_tower(stage: BaseStage, on_step: Report) -> dict[str, float]:
         seed=stage.seed,
         on_step=on_step,
     )
+
+
+def read_vision_results(results: Path, exit_code: int | None) -> dict[str, float]:
+    """What the child process left.
+
+    Raises:
+        NonFiniteLossError: the child's own.
+        RetryableError: it ended without results.
+    """
+    if exit_code == NonFiniteLossError.exit_code and results.is_file():
+        raise NonFiniteLossError(f"vision tower, {results.read_text(encoding='utf-8')}")
+    if exit_code != EXIT_DONE:
+        raise RetryableError(f"the vision tower's process ended with code {exit_code}; see its output above")
+    metrics: dict[str, float] = json.loads(results.read_text(encoding="utf-8"))
+    return metrics

@@ -34,7 +34,7 @@ class MicroBatch:
 
 
 class BatchSource(Protocol):
-    """Training data as a pure function of the step: nothing to save, nothing to restore."""
+    """Training data as a pure function of the step."""
 
     @property
     def groups(self) -> tuple[str, ...]:

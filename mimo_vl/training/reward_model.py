@@ -59,7 +59,7 @@ def run_reward_model(context: RunContext) -> dict[str, float]:
         recipe,
         context,
         flops=reward_flops(context.config.model, vocab_size=encoder.tokenizer.vocab_size),
-        kept_values=first,
+        kept_values=lambda _: first,
     )
     last = evaluate(built.engine, heldout, encoder, recipe, context)
     values = {

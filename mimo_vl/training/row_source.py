@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mimo_vl.data.loader import materialise_row
-from mimo_vl.data.plan import RowPlan
+from mimo_vl.data.plan import Row, RowPlan
 from mimo_vl.data.readers.indexed import IndexedDataset
 from mimo_vl.processing.encode import SampleEncoder
-from mimo_vl.processing.packed_row import PackedRow
+from mimo_vl.processing.packed_row import PackedRow, pack_row
 from mimo_vl.training.micro_batch import MicroBatch, attended_pairs
 from mimo_vl.training.world import World
 
@@ -42,6 +41,19 @@ class RowSource:
         rows = [materialise_row(row, self._datasets, self._encoder) for row in planned]
         size = self._rows_per_micro_batch
         return [micro_batch_of(merge_rows(rows[i : i + size])) for i in range(0, len(rows), size)]
+
+
+def materialise_row(row: Row, datasets: Mapping[str, IndexedDataset], encoder: SampleEncoder) -> PackedRow:
+    """Read, encode and concatenate.
+
+    Raises:
+        CorruptDataError: names the sample.
+    """
+    samples = []
+    for ref in row:
+        record = datasets[ref.data_type][ref.index]
+        samples.append(encoder.encode(record.sample, record.media))
+    return pack_row(samples)
 
 
 def micro_batch_of(row: PackedRow) -> MicroBatch:

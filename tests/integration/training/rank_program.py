@@ -137,7 +137,7 @@ def train(
         recipe,
         context,
         flops=FlopCount(per_token=1, per_pair=1, per_patch=1),
-        kept_values={"loss_first": 0.0},
+        kept_values=lambda _: {"loss_first": 0.0},
     )
     with built.engine.gathered():
         weights = {n: float(p.detach().double().abs().sum()) for n, p in module.named_parameters()}

@@ -66,7 +66,7 @@ def _trainer(folder: Path, *, num_steps: int = 5, every: int = 2, stop_at: int |
         ),
         world=World(),
         callbacks=[recorder],
-        state=lambda: {"updates": engine.updates},
+        state=lambda step: {"step": step, "updates": engine.updates},
         seal=lambda step, keep: recorder.events.append(("sealed", step)) if keep == 1 else None,
         should_stop=lambda: stop_at is not None and engine.updates + 1 >= stop_at,
     )
@@ -84,7 +84,7 @@ def test_stop_saves_after_the_step_and_raises_resume_me(tmp_path: Path) -> None:
     with pytest.raises(InterruptedAfterSaveError, match="stopped on request after step 3"):
         trainer.run()
     assert recorder.events[-2:] == [("sealed", 3), ("checkpoint", 3)]
-    assert (tmp_path / "step-3" / "trainer.json").read_text() == '{"updates": 3}'
+    assert (tmp_path / "step-3" / "trainer.json").read_text() == '{"step": 3, "updates": 3}'
     assert InterruptedAfterSaveError.exit_code == 75
 
 
