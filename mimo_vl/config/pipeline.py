@@ -66,8 +66,6 @@ class PipelineConfig:
                 "`base` stage cannot make: it makes base-stage, and takes llama-gguf as language model; set base=null "
                 "and give the models as input `base`"
             )
-        if self.data.synthesis is None:
-            raise ValueError("base is set but data.synthesis is null, so it has nothing to train on; set base=null")
 
     def _check_samples(self) -> None:
         """What is drawn from must hold something. Where curated datasets are an input, nobody knows yet."""

@@ -3,6 +3,9 @@
 loss = scale * sum_n w_n * (logsumexp(W h_n) - (W h_n)[target_n]), computed chunk by chunk. The gradient of a chunk's
 logits is known as soon as its softmax is (p - onehot), so both gradients are computed in the forward pass and only
 multiplied by the incoming gradient in the backward pass: peak memory is one chunk of logits plus the weight gradient.
+In half precision the chunks' weight gradients are added up in float32 and rounded once at the end (hundreds of sums in
+bf16 would lose what small gradients say): while it sums, that gradient takes 6 bytes per weight instead of 2, and at
+the 7B sizes 3.7 GB instead of 1.2.
 The idea is that of Liger kernel's fused linear cross-entropy (Hsu et al. 2024); left out: label smoothing, soft caps.
 """
 
@@ -57,7 +60,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         needs_h, needs_weight = ctx.needs_input_grad[:2]
         grad_h_ND = torch.empty_like(h_ND) if needs_h else None
-        grad_weight_VD = torch.zeros_like(weight_VD) if needs_weight else None
+        sum_VD = torch.zeros_like(weight_VD, dtype=_sum_dtype(weight_VD.dtype)) if needs_weight else None
         token_losses_N = torch.empty(len(h_ND), dtype=torch.float32, device=h_ND.device)
         for start in range(0, len(h_ND), chunk):
             part = slice(start, start + chunk)
@@ -75,9 +78,9 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             grad_CV = grad_CV.to(h_ND.dtype)
             if grad_h_ND is not None:
                 grad_h_ND[part] = grad_CV @ weight_VD
-            if grad_weight_VD is not None:
-                grad_weight_VD.addmm_(grad_CV.T, h_CD)
-        ctx.gradients = (grad_h_ND, grad_weight_VD)
+            if sum_VD is not None:
+                _add_product(sum_VD, grad_CV.T, h_CD)
+        ctx.gradients = (grad_h_ND, None if sum_VD is None else sum_VD.to(weight_VD.dtype))
         ctx.mark_non_differentiable(token_losses_N)
         weighted_N = token_losses_N if weights_N is None else token_losses_N * weights_N.float()
         return weighted_N.sum() * scale, token_losses_N
@@ -97,6 +100,18 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             None,
             None,
         )
+
+
+def _sum_dtype(dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
+
+
+def _add_product(sum_VD: torch.Tensor, left_VC: torch.Tensor, right_CD: torch.Tensor) -> None:
+    """Add left @ right in place; the product itself in the precision of its factors."""
+    if sum_VD.dtype == left_VC.dtype:
+        sum_VD.addmm_(left_VC, right_CD)
+    else:
+        sum_VD.add_(left_VC @ right_CD)
 
 
 def chunked_logprobs(

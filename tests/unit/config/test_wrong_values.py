@@ -35,7 +35,6 @@ _SFT, _RM = "stages.long-context-sft", "reward_models.reward-model-text"
         ("model.vision.tokens_per_second=2", r"model\.vision\.tokens_per_second: got 2; Input should be 4"),
         ("model.language_source=qwen2", r"language_source is qwen2 .*`base` stage cannot make.*set base=null"),
         ("model.vision_source=random", r"vision_source random, which the `base` stage cannot make"),
-        ("data.synthesis=null", r"data\.synthesis is null, so it has nothing to train on"),
         ("processing.min_pixels=60000", r"min_pixels is 60000, more than max_pixels = 50176"),
         (
             "data.synthesis.samples_per_type.ocr=0",
