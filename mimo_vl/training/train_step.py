@@ -109,10 +109,15 @@ class _GroupTotals:
             self.targets[self._index[group]] += num_targets
 
 
-def _raise_non_finite(what: str, step: int, sample_ids: Sequence[str]) -> None:
+def shown_samples(sample_ids: Sequence[str]) -> str:
+    """For an error: the first ids, and how many more there are."""
     shown = ", ".join(sample_ids[:_MAX_IDS_SHOWN])
     more = f" and {len(sample_ids) - _MAX_IDS_SHOWN} more" if len(sample_ids) > _MAX_IDS_SHOWN else ""
+    return f"{shown}{more}"
+
+
+def _raise_non_finite(what: str, step: int, sample_ids: Sequence[str]) -> None:
     raise NonFiniteLossError(
-        f"step {step}: the {what} is not finite for samples {shown}{more}; a retry would meet it again: remove these "
-        "samples or lower the learning rate"
+        f"step {step}: the {what} is not finite for samples {shown_samples(sample_ids)}; a retry would meet it again: "
+        "remove these samples or lower the learning rate"
     )

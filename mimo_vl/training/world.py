@@ -9,6 +9,8 @@ from typing import TypeVar, cast
 import torch
 import torch.distributed as dist
 
+from mimo_vl.model.device import compute_dtype
+
 T = TypeVar("T")
 
 
@@ -37,8 +39,7 @@ class World:
 
     @property
     def dtype(self) -> torch.dtype:
-        """fp32 on CPU (bf16 products are about 70 times slower there), bf16 on GPU."""
-        return torch.bfloat16 if self.is_gpu else torch.float32
+        return compute_dtype(self.device)
 
 
 def current_world(rank: int, size: int, local_rank: int, local_size: int) -> World:
