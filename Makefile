@@ -25,7 +25,12 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
+# What requires-python in pyproject.toml says, before anything is made with the wrong one.
+VERSION_CHECK = import sys; (3, 11) <= sys.version_info[:2] < (3, 14) or sys.exit("PYTHON=$(PYTHON): got Python %d.%d, \
+  wanted 3.11 to 3.13; name one of these, for example: make setup PYTHON=python3.12" % sys.version_info[:2])
+
 $(VENV)/bin/python:
+	@$(PYTHON) -c '$(VERSION_CHECK)'
 	$(PYTHON) -m venv $(VENV)
 	@command -v uv >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 
@@ -103,7 +108,7 @@ bench: setup-bench ## ours / baseline / ratio / limit; writes runs/bench.json
 	$(BIN)/python -m benchmarks
 
 test-gpu: setup-dev ## what needs an NVIDIA GPU; skips visibly without one
-	$(BIN)/python -m pytest -q -m gpu tests
+	env -u DS_ACCELERATOR $(BIN)/python -m pytest -q -m gpu tests
 
 plan: setup ## memory and GPU-hours per stage of the 7B profile
 	$(BIN)/mimo plan --profile mimo_vl_7b

@@ -1,4 +1,4 @@
-"""The `base` stage: the tokenizer and the two pretrained parts that the tiny profile starts from."""
+"""The `base` stage: the tokenizer and the two pretrained parts that the tiny and smol profiles start from."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from jobs.runtime import run_stage
 from jobs.stage_context import StageContext
 from mimo_vl.errors import ConfigError
+from mimo_vl.training.base_pretrained import pretrained_language_model
 from mimo_vl.training.base_stage import BaseStage
 
 
@@ -26,6 +27,7 @@ def main(ctx: StageContext) -> Mapping[str, float]:
         seed=ctx.config.seed,
         heldout_fraction=synthesis.heldout_fraction,
         out_dir=ctx.out_dir,
+        language_path=pretrained_language_model(ctx.config.model.language_source),
     )
     with tempfile.TemporaryDirectory(prefix="mimo-base-") as scratch:
         return stage.run(lambda step, total, loss: ctx.progress(step, total, loss=loss), Path(scratch))

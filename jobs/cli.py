@@ -13,6 +13,8 @@ cli_dashboards.py  dashboards
 cli_mlflow.py      mlflow
 cli_target.py      what they act on: a run folder or a MimoPipeline
 cli_output.py      tables, or JSON
+cli_errors.py      what the operating system refuses
+cli_program.py     commands in messages
 cli_<command>.py   what a command prints
 cli_reference.py   docs/cli.md
 """
@@ -27,12 +29,13 @@ from typing import Annotated, Optional
 import typer
 
 from jobs import cli_artifacts, cli_control, cli_dashboards, cli_data, cli_mlflow, cli_results, cli_runs, cli_submit
+from jobs.cli_errors import explain_os_error
 from jobs.cli_output import Format, Output, print_json
-from mimo_vl.errors import EXIT_RESUME, MimoError
+from mimo_vl.errors import MimoError
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 failed, another try may succeed; 2 the request, the configuration or an input is wrong; "
-    "75 stopped on request after saving, run the command again to go on."
+    "75 stopped on request after saving, run the command again to go on; 130 ended by Ctrl-C with nothing to save."
 )
 
 app = typer.Typer(
@@ -137,15 +140,17 @@ def plan(profile: Profile = "mimo_vl_7b", override: Overrides = None, output: Ou
 
 
 def main() -> None:
-    """Entry point: errors of ours become one message and their exit code."""
+    """Entry point: errors of ours and of the operating system become one message and their exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         app(standalone_mode=True)
     except MimoError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(EXIT_RESUME)
+    except OSError as error:
+        message, exit_code = explain_os_error(error)
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(exit_code)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def logs(
     attempt: Annotated[int, typer.Option(help="0 = the latest.")] = 0,
     rank: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(help="On a cluster: only the pod that runs this rank."),
+        typer.Option(help="Only the lines of this rank of torch.distributed."),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the attempt ends.")] = False,
     output: Output = Format.TABLE,
@@ -73,10 +73,21 @@ def logs(
     """Print the log of a stage, also after its pods are gone."""
     target = open_target(run_dir, pipeline, namespace, context, kubeconfig)
     name = stage or current_stage(target.load())
-    read = target.follow if follow else target.logs
     # Ctrl-C is how one stops looking; the stage goes on.
     with contextlib.suppress(KeyboardInterrupt):
-        _print_log(read(name, attempt, rank), name, output)
+        _print_log(_read_log(target, name, attempt, rank, follow=follow), name, output)
+
+
+def _read_log(target: Target, stage: str, attempt: int, rank: int | None, *, follow: bool) -> Iterable[tuple[str, str]]:
+    from jobs.rank_lines import node_of_rank, only_rank
+
+    read = target.follow if follow else target.logs
+    if rank is None:
+        return read(stage, attempt, None)
+    pipeline = target.load()
+    stage_status(pipeline, stage)
+    spec = pipeline.spec.stage(stage)
+    return only_rank(read(stage, attempt, node_of_rank(spec, rank)), rank, spec.num_procs)
 
 
 def _print_log(parts: Iterable[tuple[str, str]], stage: str, output: Format) -> None:

@@ -36,10 +36,12 @@ def dashboards(
     output: Output = Format.TABLE,
 ) -> None:
     """Draw the dashboards of a Prometheus as one page that needs nothing else."""
+    from operators.mimo_pipeline.local.state import write_atomically
+
     chosen = {"namespace": namespace, "pipeline": pipeline}
     if not serve:
         text = page(prometheus, minutes=minutes, chosen=chosen)
-        to.write_text(text, encoding="utf-8")
+        write_atomically(to, text)
         say(f"wrote {to}; open {to.resolve().as_uri()} in a browser", output, page=str(to.resolve()))
         return
     # A wrong address is told now, not at the first look.

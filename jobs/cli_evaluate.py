@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from jobs.cli_program import go_on
 from mimo_vl.config.compose import load_config
 from mimo_vl.config.pipeline import PipelineConfig
 from mimo_vl.data.readers.indexed import IndexedDataset
@@ -46,7 +47,7 @@ def evaluate_checkpoint(model: Path, run_dir: Path, out_dir: Path | None) -> Eva
     config = load_config(folder.config_path(pipeline.metadata.uid))
     curate = next((s for s in pipeline.status.stages if s.name == StageName.CURATE and s.output_uri), None)
     if curate is None:
-        raise InputError(f"--run-dir: {run_dir} has no curated data yet; run it with: mimo run --run-dir {run_dir}")
+        raise InputError(f"--run-dir: {run_dir} has no curated data yet; run it with: {go_on(pipeline, run_dir)}")
     data = materialise(store_for_uri(curate.output_uri, config.storage), "", folder.path / "cache", curate.digest)
     digest = content_digest(describe_files(model))
     out_dir = out_dir or folder.path / "evaluations" / digest.removeprefix("sha256:")[:12]

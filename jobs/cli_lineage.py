@@ -76,6 +76,7 @@ def _facts(artifact: Artifact) -> dict[str, object]:
         "digest": artifact.digest,
         "code_digest": artifact.code_digest,
         "config_digest": artifact.config_digest,
+        "image": artifact.image,
         "bytes": artifact.size_bytes,
         "inputs": {name: {"uri": ref.uri, "digest": ref.digest} for name, ref in artifact.inputs.items()},
         "note": artifact.note,

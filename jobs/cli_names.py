@@ -42,6 +42,11 @@ def stage_status(pipeline: PipelineObject, stage: str) -> StageStatus:
     raise ConfigError(f"stage: {stage!r} is not in this run; choose from {names}.{near_matches(stage, names)}")
 
 
+def attempt_has_ended(pipeline: PipelineObject, stage: str, attempt: int) -> bool:
+    current = stage_status(pipeline, stage)
+    return attempt != current.attempt or current.state not in ("Queued", "Running")
+
+
 def current_stage(pipeline: PipelineObject) -> str:
     """The stage that a user means without naming one: what runs, else what failed, else what ended last."""
     stages = [s for s in pipeline.status.stages if s.attempt]

@@ -45,6 +45,7 @@ programs; `status --watch` and `logs` print one object per line.
 | 1 | failed: a stage, a service or a store | look at `mimo status`; another try may succeed |
 | 2 | the request, the configuration or an input is wrong, or refused | do what the message says |
 | 75 | stopped on request, after saving | run the same command again: it goes on |
+| 130 | ended by Ctrl-C, with nothing to save | |
 
 ## The store of a cluster
 `report`, `compare`, `lineage`, `artifacts` and, once the pods are gone, `logs` read the artifact store.

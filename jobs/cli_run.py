@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-import time
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 from rich.console import Console
 
 from jobs.cli_output import wide_console
+from jobs.cli_program import command, go_on, short
 from mimo_vl.config.compose import compose
 from mimo_vl.config.pipeline import PipelineConfig, stage_config_digest
 from mimo_vl.errors import EXIT_DONE, EXIT_RESUME, EXIT_RETRY, MimoError
@@ -28,8 +29,12 @@ from operators.mimo_pipeline.local.runner import LocalRunner
 from operators.mimo_pipeline.local.state import RunFolder
 from operators.mimo_pipeline.local.summary import REPORT, stage_rows, write_summary
 from operators.mimo_pipeline.local.tables import duration, result_table, stage_table
+from operators.mimo_pipeline.naming import ANNOTATION_RUN_OPTIONS
 from operators.mimo_pipeline.profile_graph import graph_of
 from operators.mimo_pipeline.stage_graph import only, up_to
+
+if TYPE_CHECKING:
+    from mimo_vl.reporting.run import Run
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +48,14 @@ class RunRequest:
     through: str = ""
     source_root: Path = field(default_factory=project_root)
     """Folder whose sources and lock files make the code digest."""
+
+    @property
+    def options(self) -> str:
+        """For the shell: what the user gave besides the folder."""
+        words = ["--profile", self.profile, *(word for o in self.overrides for word in ("--override", o))]
+        words += ["--stages", ",".join(self.stages)] if self.stages else []
+        words += ["--through", self.through] if self.through else []
+        return shlex.join(words)
 
 
 def resolve(request: RunRequest) -> tuple[PipelineConfig, Wanted]:
@@ -60,7 +73,7 @@ def resolve(request: RunRequest) -> tuple[PipelineConfig, Wanted]:
         config_digests={s.name: stage_config_digest(config, StageName(s.name)) for s in graph},
         code_digest=code_digest(request.source_root),
     )
-    return config, Wanted(spec=spec, runtime=runtime)
+    return config, Wanted(spec=spec, runtime=runtime, annotations={ANNOTATION_RUN_OPTIONS: request.options})
 
 
 def run_pipeline(
@@ -71,7 +84,6 @@ def run_pipeline(
     `modules`: Python module of each stage's process.
     """
     console = console or wide_console()
-    started_s = time.monotonic()
     config, wanted = resolve(request)
     folder = RunFolder(request.run_dir)
     with folder.control():
@@ -86,33 +98,43 @@ def run_pipeline(
             status = runner.run()
         finally:
             display.close()
-        return _conclude(console, runner, status, time.monotonic() - started_s)
+        return _conclude(console, runner, status)
 
 
-def _conclude(console: Console, runner: LocalRunner, status: MimoPipelineStatus, total_s: float) -> int:
+def _conclude(console: Console, runner: LocalRunner, status: MimoPipelineStatus) -> int:
     folder = runner.folder
     if status.phase not in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED):
-        console.print(f"stopped; go on with: mimo run --run-dir {folder.path}", markup=False, soft_wrap=True)
+        again = go_on(runner.pipeline, folder.path)
+        console.print(f"stopped; go on with: {again}", markup=False, highlight=False, soft_wrap=True)
         return EXIT_RESUME
-    peak = max(runner.memory.peak_pss_bytes, runner.peak_of_records())
+    run = _read_run(folder)
+    total_s = run.total_seconds if run else None
+    peak = max(runner.peak_pss_bytes(status), run.peak_pss_bytes if run else 0)
     summary = write_summary(folder, status, total_seconds=total_s, peak_pss_bytes=peak)
-    _write_report(folder)
+    if run is not None:
+        from jobs.report import write_page
+
+        # Over the copy of finalize's, which has no times and addresses, since artifacts must not depend on them.
+        write_page(run, folder.path / REPORT)
     show_end(console, folder, status, summary)
-    console.print(f"total {duration(total_s)}, at most {peak / 2**30:.2f} GiB (PSS of all processes)", highlight=False)
+    took = f"total {duration(total_s)}, " if total_s is not None else ""
+    console.print(f"{took}at most {peak / 2**30:.2f} GiB (PSS of all processes)", highlight=False)
     if runner.config.tracking.kind == "mlflow" and not runner.config.tracking.uri:
-        console.print(f"MLflow: mimo mlflow {folder.path}", markup=False, highlight=False, soft_wrap=True)
+        page = command("mlflow", short(folder.path))
+        console.print(f"MLflow: {page}", markup=False, highlight=False, soft_wrap=True)
     return EXIT_DONE if status.phase == Phase.SUCCEEDED else EXIT_RETRY
 
 
-def _write_report(folder: RunFolder) -> None:
-    """Over the copy of finalize's, which has no times and addresses, since artifacts must not depend on them."""
-    from jobs.report import rebuild_report
+def _read_run(folder: RunFolder) -> Run | None:
+    from jobs.report import local_source
+    from mimo_vl.reporting.read import read_run
 
     try:
-        rebuild_report(folder.path)
+        return read_run(local_source(folder))
     except (MimoError, ValueError) as error:
         # The run has ended as it has ended, with or without a page about it.
         logger.warning("report.html was not written anew: %s", error)
+        return None
 
 
 def show_end(console: Console, folder: RunFolder, status: MimoPipelineStatus, summary: Mapping[str, Any]) -> None:
@@ -124,8 +146,8 @@ def show_end(console: Console, folder: RunFolder, status: MimoPipelineStatus, su
     for stage in status.stages:
         if stage.state == StageState.FAILED:
             text = f"{stage.name} failed: {stage.reason}: {stage.message}"
-            logs = f"mimo logs {stage.name} --run-dir {folder.path}"
-            console.print(f"{text}\n  log: {logs}", markup=False, soft_wrap=True)
+            logs = command("logs", stage.name, "--run-dir", short(folder.path))
+            console.print(f"{text}\n  log: {logs}", markup=False, highlight=False, soft_wrap=True)
     report = folder.path / REPORT
     if report.is_file():
         console.print(f"report: open {report.as_uri()} in a browser", markup=False, highlight=False, soft_wrap=True)

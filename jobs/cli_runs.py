@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from jobs.cli_output import Format, Output, print_json, wide_console
+from jobs.cli_program import command
 from jobs.cli_source import given_store, stored_runs
 from jobs.cli_target import RUNS_DIR, Context, Kubeconfig, Namespace
 from jobs.cli_target_local import run_folders
@@ -59,7 +60,9 @@ def runs(
         print_json([asdict(row) for row in rows])
         return
     if not rows:
-        typer.echo(f"no runs in {store or namespace or root}; start one with: mimo run --run-dir {root}/demo")
+        typer.echo(
+            f"no runs in {store or namespace or root}; start one with: {command('run', '--run-dir', root / 'demo')}"
+        )
         return
     wide_console().print(_table(rows))
 

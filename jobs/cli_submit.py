@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from jobs.cli_program import command
 from jobs.cli_target import Context, Kubeconfig, Namespace
 
 # typer reads annotations at run time and wants Optional spelled out for lists.
@@ -65,7 +66,7 @@ def submit(
 
     client = connect(kubeconfig=kubeconfig, context=context, namespace=namespace)
     created = client.create(body)["metadata"]["name"]
-    follow = f"mimo status --pipeline {created} -n {client.namespace}"
+    follow = command("status", "--pipeline", created, "-n", client.namespace)
     if output == Format.JSON:
         typer.echo(json.dumps({"created": created, "namespace": client.namespace, "follow": follow}))
         return

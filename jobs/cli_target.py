@@ -58,11 +58,11 @@ class Target(Protocol):
         """Change the controls; says who acts on them."""
         ...
 
-    def logs(self, stage: str, attempt: int, rank: int | None) -> Iterator[tuple[str, str]]:
-        """(name of the pod or node, or "", text). `attempt` 0 = the latest."""
+    def logs(self, stage: str, attempt: int, node: int | None) -> Iterator[tuple[str, str]]:
+        """(name of the pod or node, or "", text). `attempt` 0 = the latest; `node` None = all (one machine has one)."""
         ...
 
-    def follow(self, stage: str, attempt: int, rank: int | None) -> Iterator[tuple[str, str]]:
+    def follow(self, stage: str, attempt: int, node: int | None) -> Iterator[tuple[str, str]]:
         """(name or "", new text), until the attempt ends."""
         ...
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from jobs.cli_names import UNSEEN, near_matches, stage_status
+from jobs.cli_names import UNSEEN, near_matches
+from jobs.cli_program import command
 from mimo_vl.errors import InputError
 
 if TYPE_CHECKING:
+    from jobs.cluster_logs import ClusterLogs
     from mimo_vl.reporting.read import Source
-    from operators.mimo_pipeline.api import MimoPipelineSpec, StageStatus
+    from operators.mimo_pipeline.api import MimoPipelineSpec
     from operators.mimo_pipeline.kubernetes.api_client import PipelineClient
     from operators.mimo_pipeline.local.state import PipelineObject
 
@@ -38,23 +40,14 @@ class ClusterTarget:
         from operators.mimo_pipeline.kubernetes.api_client import ChangedMeanwhileError
 
         edit(self._client, self._name, change, ChangedMeanwhileError)
-        return f"the operator acts on it; look with: mimo status --pipeline {self._name} -n {self._client.namespace}"
+        status = command("status", "--pipeline", self._name, "-n", self._client.namespace)
+        return f"the operator acts on it; look with: {status}"
 
-    def logs(self, stage: str, attempt: int, rank: int | None) -> Iterator[tuple[str, str]]:
-        pipeline, current, number, names = self._pods(stage, attempt, rank)
-        if not names:
-            yield from self._shipped(pipeline, current, number, rank)
-        for name in names:
-            yield (name if len(names) > 1 else ""), self._client.pod_log(name)
+    def logs(self, stage: str, attempt: int, node: int | None) -> Iterator[tuple[str, str]]:
+        return self._logs(stage, attempt, node).read()
 
-    def follow(self, stage: str, attempt: int, rank: int | None) -> Iterator[tuple[str, str]]:
-        from jobs.cli_follow import merged
-
-        pipeline, current, number, names = self._pods(stage, attempt, rank)
-        if not names:
-            yield from self._shipped(pipeline, current, number, rank)
-            return
-        yield from merged({name: self._client.follow_pod_log(name) for name in names})
+    def follow(self, stage: str, attempt: int, node: int | None) -> Iterator[tuple[str, str]]:
+        return self._logs(stage, attempt, node).follow()
 
     def notes(self, pipeline: PipelineObject, /) -> list[str]:
         """What is wrong, and where the metrics are."""
@@ -80,32 +73,17 @@ class ClusterTarget:
         from jobs.run_source import tracking_uri
 
         page = pipeline.status.mlflow or tracking_uri(pipeline)
+        report = command("report", self._name, "-n", self._client.namespace)
         if not page:
-            raise InputError(f"{self._name}: no MLflow server; its metrics are in the store: mimo report {self._name}")
-        hint = f"its metrics are in the store too: mimo report {self._name} -n {self._client.namespace}"
+            raise InputError(f"{self._name}: no MLflow server; its metrics are in the store: {report}")
+        hint = f"its metrics are in the store too: {report}"
         with reached_address(self._client, urlsplit(page).netloc, hint) as address:
             yield moved(page, address)
 
     def report_path(self, pipeline: PipelineObject, /) -> Path:
         return Path(f"{pipeline.metadata.namespace}-{pipeline.metadata.name}-report.html")
 
-    def _pods(self, stage: str, attempt: int, rank: int | None) -> tuple[PipelineObject, StageStatus, int, list[str]]:
-        """The run, the stage, the attempt that is meant, and its pods as far as there are any."""
-        from operators.mimo_pipeline.pod_choice import chosen_pods, pod_selector
+    def _logs(self, stage: str, attempt: int, node: int | None) -> ClusterLogs:
+        from jobs.cluster_logs import ClusterLogs
 
-        pipeline = self.load()
-        current = stage_status(pipeline, stage)
-        number = attempt or current.attempt
-        if number == 0:
-            raise InputError(f"stage {stage} is {current.state} and has no attempt yet; there is no log")
-        pods = self._client.pods(pod_selector(self._name, stage, number))
-        return pipeline, current, number, chosen_pods(pods, pipeline.spec.stage(stage), rank)
-
-    def _shipped(
-        self, pipeline: PipelineObject, stage: StageStatus, attempt: int, rank: int | None
-    ) -> Iterator[tuple[str, str]]:
-        from jobs.shipped_logs import shipped_logs
-
-        ranks = pipeline.spec.stage(stage.name).pytorch
-        node = rank // ranks.num_procs_per_node if ranks is not None and rank is not None else None
-        return shipped_logs(self._client, pipeline, stage, attempt, node)
+        return ClusterLogs(self._client, self.load, stage, attempt, node)

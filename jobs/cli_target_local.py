@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.cli_names import near_matches, stage_status
-from mimo_vl.errors import ConfigError, InputError
+from jobs.cli_names import attempt_has_ended, near_matches, stage_status
+from jobs.cli_program import command, go_on, short
+from mimo_vl.errors import InputError
 from mimo_vl.storage.layout import run_of_output
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from operators.mimo_pipeline.local.state import PipelineObject, RunFolder
 
 _FOLLOW_INTERVAL_S = 0.5
-_ENDED = frozenset({"Succeeded", "Failed", "Skipped", "Suspended", "Retrying", "AwaitingApproval"})
 OBJECT_FILE = "pipeline.json"
 
 
@@ -43,26 +43,29 @@ class LocalTarget:
 
     def edit(self, change: Callable[[PipelineObject], MimoPipelineSpec]) -> str:
         folder = self._folder()
-        folder.edit_spec(change)
+        edited = folder.edit_spec(change)
         pid = folder.controller_alive()
-        return f"mimo run (pid {pid}) acts on it" if pid else f"takes effect with: mimo run --run-dir {self._run_dir}"
+        return f"mimo run (pid {pid}) acts on it" if pid else f"takes effect with: {go_on(edited, self._run_dir)}"
 
-    def logs(self, stage: str, attempt: int, rank: int | None) -> Iterator[tuple[str, str]]:
-        path = self._log_path(stage, attempt, rank)
+    def logs(self, stage: str, attempt: int, node: int | None) -> Iterator[tuple[str, str]]:  # noqa: ARG002
+        """All ranks of this machine write one log."""
+        number = self._attempt(stage, attempt)
+        path = self._log_path(stage, number)
         if path.is_file():
             yield "", path.read_text(errors="replace")
         else:
-            yield from self._stored_log(stage, attempt, path)
+            yield from self._stored_log(stage, number, path)
 
-    def follow(self, stage: str, attempt: int, rank: int | None) -> Iterator[tuple[str, str]]:
-        path = self._log_path(stage, attempt, rank)
+    def follow(self, stage: str, attempt: int, node: int | None) -> Iterator[tuple[str, str]]:  # noqa: ARG002
+        number = self._attempt(stage, attempt)
+        path = self._log_path(stage, number)
         if not path.is_file():
-            yield from self._stored_log(stage, attempt, path)
+            yield from self._stored_log(stage, number, path)
             return
         with path.open(errors="replace") as file:
             while True:
                 # Asked before reading: what was written until then is all there will be.
-                has_ended = self._has_ended(stage, attempt)
+                has_ended = self._has_ended(stage, number)
                 text = file.read()
                 if text:
                     yield "", text
@@ -76,8 +79,8 @@ class LocalTarget:
         if pid:
             return [f"controlled by pid {pid}"]
         if pipeline.status.phase in ("Succeeded", "Cancelled"):
-            return [f"nobody controls it; its report: mimo report {self._run_dir}"]
-        return [f"nobody controls it; go on with: mimo run --run-dir {self._run_dir}"]
+            return [f"nobody controls it; its report: {command('report', short(self._run_dir))}"]
+        return [f"nobody controls it; go on with: {go_on(pipeline, self._run_dir)}"]
 
     @contextmanager
     def open_source(self, pipeline: PipelineObject, /) -> Iterator[Source]:
@@ -114,12 +117,13 @@ class LocalTarget:
     def report_path(self, _: PipelineObject, /) -> Path:
         return self._folder().path / "report.html"
 
-    def _log_path(self, stage: str, attempt: int, rank: int | None) -> Path:
-        if rank is not None:
-            raise ConfigError("--rank: on one machine all ranks write one log; leave it out")
+    def _attempt(self, stage: str, attempt: int) -> int:
+        """The number of the attempt that is meant now; a later one is another log."""
+        return attempt or stage_status(self.load(), stage).attempt
+
+    def _log_path(self, stage: str, attempt: int) -> Path:
         folder = self._folder()
-        pipeline = folder.load()
-        return folder.log_path(pipeline.metadata.uid, stage, attempt or stage_status(pipeline, stage).attempt)
+        return folder.log_path(folder.load().metadata.uid, stage, attempt)
 
     def _stored_log(self, stage: str, attempt: int, path: Path) -> Iterator[tuple[str, str]]:
         """The copy in the store: of a run whose output is reused here, or whose log files were removed."""
@@ -130,23 +134,20 @@ class LocalTarget:
 
         folder = self._folder()
         pipeline = folder.load()
-        current = stage_status(pipeline, stage)
-        number, storage = attempt or current.attempt, storage_config(pipeline)
+        current, storage = stage_status(pipeline, stage), storage_config(pipeline)
         root = open_store(storage, default_root=folder.store_path)
-        own = root.uri(attempt_prefix(pipeline.run_id, stage, number))
-        found = read_logs(store_for_uri(current.output_uri if current.reused else own, storage), None)
+        own = root.uri(attempt_prefix(pipeline.run_id, stage, attempt))
+        found = read_logs(store_for_uri(current.output_uri if current.reused else own, storage))
         if not found:
             raise InputError(
-                f"stage {stage}, attempt {number}: no log {path}, and none in the store; it has not run in this run. "
-                f"See what has: mimo status {self._run_dir}"
+                f"stage {stage}, attempt {attempt}: no log {path}, and none in the store; it has not run in this run. "
+                f"See what has: {command('status', short(self._run_dir))}"
             )
-        yield from ((name if len(found) > 1 else "", text) for name, text in found)
+        yield from ((f"node {node}" if len(found) > 1 else "", text) for node, text in found.items())
 
     def _has_ended(self, stage: str, attempt: int) -> bool:
         folder = self._folder()
-        current = stage_status(folder.load(), stage)
-        is_past = bool(attempt) and attempt != current.attempt
-        return is_past or current.state in _ENDED or folder.controller_alive() is None
+        return attempt_has_ended(folder.load(), stage, attempt) or folder.controller_alive() is None
 
     def _folder(self) -> RunFolder:
         from operators.mimo_pipeline.local.state import RunFolder
@@ -154,7 +155,7 @@ class LocalTarget:
         folder = RunFolder(self._run_dir)
         if not folder.path.is_dir():
             others = [path.name for path in run_folders(folder.path.parent)]
-            hint = f"start a run with: mimo run --run-dir {self._run_dir}"
+            hint = f"start a run with: {command('run', '--run-dir', self._run_dir)}"
             near = near_matches(folder.path.name, others)
             raise InputError(f"--run-dir: {self._run_dir} does not exist; {hint}.{near}")
         return folder

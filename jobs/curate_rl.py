@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from jobs.runtime import run_stage
 from jobs.stage_context import StageContext
@@ -14,9 +13,8 @@ from mimo_vl.inference.load import load_encoder, load_engine
 from mimo_vl.rewards.judge import RuleJudge
 from mimo_vl.rewards.math_pool import MathPool
 from mimo_vl.rewards.router import Router
-from mimo_vl.rl.curate_stage import SHIPPED_FAMILIES, Curator, write_report
-from mimo_vl.rl.prompts import dataset_name
-from mimo_vl.vocabulary import RlFamily, StageName
+from mimo_vl.rl.curate_stage import Curator, write_report
+from mimo_vl.vocabulary import StageName
 
 
 class ProgressCount:
@@ -50,7 +48,7 @@ def main(ctx: StageContext) -> Mapping[str, float]:
             scorer=Router(config.rewards, math),
             judge=RuleJudge(),
             on_progress=ProgressCount(ctx),
-            families=chosen_families(ctx, datasets),
+            families=config.rl.families,
         )
         report = {**curator.curate_prompts(sft), **curator.make_pairs(sft, base)}
     write_report(ctx.out_dir, report)
@@ -63,12 +61,6 @@ def main(ctx: StageContext) -> Mapping[str, float]:
         "train_pairs": float(sum(c["train_pairs"] for c in pairs)),
         "heldout_pairs": float(sum(c["heldout_pairs"] for c in pairs)),
     }
-
-
-def chosen_families(ctx: StageContext, datasets: Path) -> tuple[RlFamily, ...]:
-    """Own prompts are among them where a verifier can judge them."""
-    has_custom = ctx.config.rewards.custom_verifier and (datasets / dataset_name(RlFamily.CUSTOM)).is_dir()
-    return (*SHIPPED_FAMILIES, RlFamily.CUSTOM) if has_custom else SHIPPED_FAMILIES
 
 
 if __name__ == "__main__":

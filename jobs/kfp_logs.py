@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from jobs.kfp_outcome import stage_of
-from jobs.kfp_target import KfpTarget
+from jobs.kfp_target import KfpTarget, LogPart
 from mimo_vl.errors import MimoError
 from operators.mimo_pipeline.local.state import PipelineObject
 
@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 # A log that was rotated meanwhile goes on after these last characters.
 _OVERLAP = 2048
+_GAP = "[the log was rotated: lines may be missing here]\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +60,26 @@ class LogCopy:
 
     def _copy(self, pipeline: PipelineObject, attempt: int) -> None:
         try:
-            for name, text in self._target.logs(self._stage, attempt, self._rank(pipeline)):
-                self._add(name, text)
+            for part in self._target.log_parts(self._stage, attempt, self._rank(pipeline)):
+                if part.is_whole:
+                    self._add_rest(part.name, part.text)
+                else:
+                    self._append(part)
         except MimoError as error:
             # Pods that are not there yet, or any more; the logs follow from the store, or not at all.
             self._problem = str(error)
             logger.debug("no log of %s now: %s", self._stage, error)
 
-    def _add(self, name: str, text: str) -> None:
+    def _append(self, part: LogPart) -> None:
+        if not part.follows:
+            self._write(_GAP)
+        if part.text:
+            self._write(part.text)
+            before = self._tails.get(part.name, _Copied(num_chars=0, tail=""))
+            tail = (before.tail + part.text)[-_OVERLAP:] if part.follows else part.text[-_OVERLAP:]
+            self._tails[part.name] = _Copied(num_chars=before.num_chars + len(part.text), tail=tail)
+
+    def _add_rest(self, name: str, text: str) -> None:
         """The same log has another name once it lies in the store; what was copied of it is known by its end."""
         known = [self._tails[name]] if name in self._tails else list(self._tails.values())
         start = next((end for end in (copied.end_in(text) for copied in known) if end is not None), 0)

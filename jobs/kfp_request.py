@@ -10,6 +10,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from mimo_vl.errors import ConfigError
 from operators.mimo_pipeline import naming
 from operators.mimo_pipeline.api import RetryRequest, StoreSettings
+from operators.mimo_pipeline.kubeflow.link import run_link
 from operators.mimo_pipeline.submission import Submission, build_object, parse_inputs
 
 _RUN_ID_CHARACTERS = 8
@@ -58,7 +59,7 @@ class KfpRequest:
     @property
     def link(self) -> str:
         """What the tracking server shows of the run."""
-        return f"{self.kfp_ui.rstrip('/')}/#/runs/details/{self.run_id}" if self.kfp_ui else self.run_id
+        return run_link(self.kfp_ui, self.run_id)
 
     @property
     def metadata(self) -> dict[str, dict[str, str]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from jobs.cli_target import ClusterTarget, LocalTarget, Target
+from jobs.kfp_pod_log import PodLogPlace
 from jobs.kfp_request import KfpRequest, cluster_object
 from mimo_vl.errors import ConfigError, InputError
 from operators.mimo_pipeline.kubernetes.api_client import ChangedMeanwhileError, PipelineClient
@@ -16,11 +18,25 @@ from operators.mimo_pipeline.local.state import PipelineObject, RunFolder
 _MAX_TRIES = 5
 
 
+@dataclass(frozen=True, kw_only=True)
+class LogPart:
+    name: str
+    text: str
+    is_whole: bool
+    """The log from its beginning; else what was added since the last call."""
+    follows: bool = True
+    """Of what was added: nothing is missing before it."""
+
+
 class KfpTarget(Target, Protocol):
     has_ranks: bool
     """The log of one rank can be asked for."""
 
     def find(self) -> PipelineObject | None: ...
+
+    def log_parts(self, stage: str, attempt: int, rank: int | None) -> Iterator[LogPart]:
+        """What there is to copy of an attempt's logs now."""
+        ...
 
     def create(self, request: KfpRequest) -> None:
         """No error if another step was first."""
@@ -52,6 +68,10 @@ class LocalPipeline(LocalTarget):
 
     def find(self) -> PipelineObject | None:
         return self._run_folder.load_or_none()
+
+    def log_parts(self, stage: str, attempt: int, rank: int | None) -> Iterator[LogPart]:
+        for name, text in self.logs(stage, attempt, rank):
+            yield LogPart(name=name, text=text, is_whole=True)
 
     def create(self, request: KfpRequest) -> None:
         if request.inputs or request.storage:
@@ -90,6 +110,7 @@ class ClusterPipeline(ClusterTarget):
     def __init__(self, client: PipelineClient, name: str) -> None:
         super().__init__(client, name)
         self._pipelines, self._object_name = client, name
+        self._places: dict[str, PodLogPlace] = {}
 
     def load(self) -> PipelineObject:
         """Without a look at the names of other pipelines, which the account of a step may not list."""
@@ -107,6 +128,17 @@ class ClusterPipeline(ClusterTarget):
             # The client's answer to 404 on the object itself.
             return None
         return parse_object(raw)
+
+    def log_parts(self, stage: str, attempt: int, rank: int | None) -> Iterator[LogPart]:
+        """Of pods what is new: a stage may write for days. Once they are gone, all of it from the store."""
+        pipeline, current, number, pods = self._pods(stage, attempt, rank)
+        if not pods:
+            for name, text in self._shipped(pipeline, current, number, rank):
+                yield LogPart(name=name, text=text, is_whole=True)
+        for pod in pods:
+            place = self._places.setdefault(pod, PodLogPlace())
+            new = place.take(self._pipelines.stamped_pod_log(pod, place.since))
+            yield LogPart(name=pod, text=new.text, is_whole=False, follows=new.follows)
 
     def create(self, request: KfpRequest) -> None:
         body = cluster_object(request)

@@ -28,6 +28,7 @@ from jobs.log_shipper import ship_output
 from jobs.node import Node, read_node
 from jobs.rank_group import RankGroup
 from jobs.runtime import make_claim
+from jobs.termination_log import write_termination_log
 from mimo_vl.config.compose import load_config
 from mimo_vl.config.storage import StorageConfig
 from mimo_vl.errors import EXIT_RETRY, AttemptClaimedError, ConfigError, MimoError
@@ -43,7 +44,6 @@ from mimo_vl.storage.layout import node_log_key, split_output_uri
 logger = logging.getLogger(__name__)
 
 _DEFAULT_GRACE_S = 60.0
-_TERMINATION_LOG = Path("/dev/termination-log")
 _CGROUP_EVENTS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
 
 
@@ -75,7 +75,7 @@ def _launch(arguments: argparse.Namespace, stop: StopRequest) -> int:
     with ship_output(impatient, node_log_key(attempt, node.rank), os.environ):
         record = _failed(problem) if problem else _run(arguments, node, claim.owner, stop)
     record = record.model_copy(update={"finished_at": datetime.now(UTC).isoformat(timespec="seconds")})
-    _write_termination_log(record)
+    write_termination_log(record)
     if node.is_first:
         _leave_record(store, attempt, record)
     return record.exit_code
@@ -177,7 +177,7 @@ def _failed(error: MimoError) -> ExitRecord:
 def _refuse(error: MimoError) -> int:
     record = _failed(error)
     if not isinstance(error, AttemptClaimedError):
-        _write_termination_log(record)
+        write_termination_log(record)
     return record.exit_code
 
 
@@ -186,15 +186,6 @@ def _leave_record(store: ArtifactStore, attempt: str, record: ExitRecord) -> Non
         write_exit_record(store, attempt, record)
     except (MimoError, OSError) as error:
         logger.error("exit record not written: %s", error)
-
-
-def _write_termination_log(record: ExitRecord) -> None:
-    if not _TERMINATION_LOG.exists():
-        return
-    try:
-        _TERMINATION_LOG.write_bytes(record.to_json())
-    except OSError as error:
-        logger.warning("%s not written: %s", _TERMINATION_LOG, error)
 
 
 if __name__ == "__main__":

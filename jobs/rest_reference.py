@@ -44,9 +44,10 @@ by rules, preference tasks by reward models. Every reward is in [0, 1], or null 
 Bodies are JSON; an unknown field is an error. Pixels are never in them: media are named by their sha256.
 
 ## Token
-`Authorization: Bearer TOKEN`. The service that a `morl` stage starts for itself has a random token, or that of
-`MIMO_REWARD_TOKEN` in the stage's environment. It listens on a free port of loopback; on a cluster on port 8000 of the
-Ray head (`MIMO_REWARD_PORT`), which the NetworkPolicies of the chart open to the namespace's Ray pods alone.
+`Authorization: Bearer TOKEN`. The service that a `morl` stage starts for itself has a random token, which only the
+stage knows; on one machine `MIMO_REWARD_TOKEN` in the environment of `mimo run` chooses it. It listens on a free port
+of loopback; on a cluster on port 8000 of the Ray head, behind the head's Service (`kubectl get services`), which the
+NetworkPolicies of the chart open to the namespace's Ray pods alone.
 
 ## Start one by itself
 In an environment of `make setup`; without reward models, preference tasks are `unavailable`.

@@ -160,6 +160,7 @@ def build_context(environ: Mapping[str, str], stop: StopRequest) -> StageContext
         shown=shown,
         inputs=env.inputs,
         code_digest=env.code_digest,
+        image=env.image,
         config_digest=stage_config_digest(config, env.stage),
         store=store,
         files=files,

@@ -65,6 +65,8 @@ class StageContext:
     tracker: Tracker
     inputs: Mapping[str, InputRef]
     code_digest: str
+    image: str
+    """Reference of the container image; "" = none."""
     config_digest: str
     store: ArtifactStore
     files: AttemptFiles
@@ -221,6 +223,8 @@ class StageContext:
             inputs=dict(self.inputs),
             config_digest=self.config_digest,
             code_digest=self.code_digest,
+            image=self.image,
+            image_digest=self.image.partition("@")[2],
             metrics={**self.shown.for_manifest(), **metrics},
             tracking=dict(self.tracker.ids),
             started_at=self.started_at,

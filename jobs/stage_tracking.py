@@ -34,6 +34,7 @@ def start_tracker(
         config.tracking,
         uri=env.tracking_uri or config.tracking.uri,
         store=store,
+        impatient=files.impatient_store(),
         run=run_prefix(env.run_id),
         attempt=files.prefix,
         journal_dir=files.folder(JOURNAL_DIR),
@@ -74,15 +75,16 @@ def _without_credentials(config: PipelineConfig) -> PipelineConfig:
 
 
 def _pipeline_tags(env: StageEnvironment, config: PipelineConfig) -> dict[str, str]:
-    """Of the parent run. The two links are empty where there is nothing to link to."""
-    return {
+    """Of the parent run. A link that leads nowhere is no tag."""
+    tags = {
         "mimo.namespace": env.namespace,
         "mimo.pipeline": env.pipeline,
         "mimo.profile": config.profile,
         "mimo.code_digest": env.code_digest,
-        "mimo.kfp_run": config.tracking.kfp_run,
+        "mimo.kfp_run": config.tracking.kfp_run or env.kfp_run,
         "mimo.cluster_link": config.tracking.cluster_link,
     }
+    return {name: value for name, value in tags.items() if value}
 
 
 def _log_inputs(tracker: Tracker, env: StageEnvironment, config: PipelineConfig) -> None:

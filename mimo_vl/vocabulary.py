@@ -86,6 +86,25 @@ VERIFIABLE_FAMILIES = (
 )
 
 
+class EvaluationTask(StrEnum):
+    """Tasks of the suite (mimo_vl/evaluation/tasks.py), and own items where a run has a verifier for them."""
+
+    VISUAL_REASONING = "tiny/visual_reasoning"
+    TEXT_REASONING = "tiny/text_reasoning"
+    GROUNDING = "tiny/grounding"
+    COUNTING = "tiny/counting"
+    TEMPORAL_GROUNDING = "tiny/temporal_grounding"
+    CAPTION = "tiny/caption"
+    INTERLEAVED = "tiny/interleaved"
+    OCR = "tiny/ocr"
+    QA = "tiny/qa"
+    VIDEO = "tiny/video"
+    GUI = "tiny/gui"
+    INSTRUCTION = "tiny/instruction"
+    TEXT = "tiny/text"
+    CUSTOM = "custom"
+
+
 class Language(StrEnum):
     EN = "en"
     ZH = "zh"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from mimo_vl.config.fields import config, unhashed
 from mimo_vl.vocabulary import DataType, RlFamily
@@ -12,21 +12,21 @@ from mimo_vl.vocabulary import DataType, RlFamily
 class TinySynthesisConfig:
     """Composites of real digits, photographs and text, for the tiny profile."""
 
-    heldout_fraction: float = 0.25
+    heldout_fraction: float = Field(default=0.25, gt=0, lt=1)
     """Share of source images and texts, by digest, that only held-out items may use."""
-    samples_per_type: dict[DataType, int]
+    samples_per_type: dict[DataType, NonNegativeInt]
     """Training samples of each data type."""
-    heldout_per_type: dict[DataType, int]
+    heldout_per_type: dict[DataType, NonNegativeInt]
     """Samples of each type on which the held-out loss is measured."""
-    rl_prompts_per_family: dict[RlFamily, int]
+    rl_prompts_per_family: dict[RlFamily, NonNegativeInt]
     """Training prompts for RL, before pass-rate curation."""
-    eval_items_rl_family: int = 200
+    eval_items_rl_family: PositiveInt = 200
     """Held-out items of each verifiable family."""
-    eval_items_other: int = 64
+    eval_items_other: PositiveInt = 64
     """Held-out items of every other family."""
-    preference_queries: int = 256
+    preference_queries: PositiveInt = 256
     """Queries whose answers become preference pairs."""
-    shard_size: int = 1024
+    shard_size: PositiveInt = 1024
     """Samples per shard."""
 
     def __post_init__(self) -> None:
@@ -53,5 +53,5 @@ class DataConfig:
     """Set in profiles that make their own data; None when curated datasets come as spec.inputs."""
     custom: CustomDataConfig | None = None
     """Own data beside them: data type and RL family `custom`."""
-    num_workers: int = unhashed(1)
+    num_workers: PositiveInt = unhashed(1)
     """Processes of the local executor."""

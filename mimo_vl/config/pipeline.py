@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from mimo_vl.canonical import canonical_json
 from mimo_vl.config.data import DataConfig
@@ -20,14 +20,14 @@ from mimo_vl.config.rewards import RewardsConfig
 from mimo_vl.config.rl import CurateRlConfig, RlConfig
 from mimo_vl.config.storage import StorageConfig, TrackingConfig
 from mimo_vl.config.training import BaseStageConfig, RewardModelConfig, StageConfig
-from mimo_vl.vocabulary import PRETRAINING_STAGES, REWARD_MODEL_STAGES, DataType, RlFamily, StageName
+from mimo_vl.vocabulary import PRETRAINING_STAGES, REWARD_MODEL_STAGES, DataType, EvaluationTask, RlFamily, StageName
 
 
 @config
 class PipelineConfig:
     profile: str
     """Name of the profile that these values came from."""
-    seed: int
+    seed: NonNegativeInt
     """Everything random is drawn from it."""
     model: ModelConfig
     processing: ProcessingConfig
@@ -49,27 +49,74 @@ class PipelineConfig:
             raise ValueError(f"stages are {sorted(self.stages)}, wanted exactly {sorted(PRETRAINING_STAGES)}")
         if set(self.reward_models) != set(REWARD_MODEL_STAGES):
             raise ValueError(f"reward_models are {sorted(self.reward_models)}, wanted {sorted(REWARD_MODEL_STAGES)}")
-        needs_base = self.model.language_source == "base-stage" or self.model.vision_source == "base-stage"
-        if needs_base and self.base is None:
-            raise ValueError("model.language_source or vision_source is base-stage but section `base` is null")
-        if self.rl.family_weights.get(RlFamily.CUSTOM, 0.0) > 0:
-            self._require_custom_data("rl.family_weights.custom")
+        self._check_sources()
+        self._check_samples()
+        self._check_custom()
+
+    def _check_sources(self) -> None:
+        """The `base` stage makes the vision tower, and the language model or takes the packaged one."""
+        model = self.model
+        if self.base is None:
+            if "base-stage" in (model.language_source, model.vision_source):
+                raise ValueError("model.language_source or vision_source is base-stage but section `base` is null")
+            return
+        if model.language_source not in ("base-stage", "llama-gguf") or model.vision_source != "base-stage":
+            raise ValueError(
+                f"model.language_source is {model.language_source} and vision_source {model.vision_source}, which the "
+                "`base` stage cannot make: it makes base-stage, and takes llama-gguf as language model; set base=null "
+                "and give the models as input `base`"
+            )
+        if self.data.synthesis is None:
+            raise ValueError("base is set but data.synthesis is null, so it has nothing to train on; set base=null")
+
+    def _check_samples(self) -> None:
+        """What is drawn from must hold something. Where curated datasets are an input, nobody knows yet."""
+        synthesis = self.data.synthesis
+        if synthesis is None:
+            return
+        for name, stage in self.stages.items():
+            for data_type in _positive(stage.mixture):
+                for field in ("samples_per_type", "heldout_per_type"):
+                    if data_type is not DataType.CUSTOM and not getattr(synthesis, field).get(data_type):
+                        raise ValueError(
+                            f"stages.{name}.mixture.{data_type} is positive but data.synthesis.{field}.{data_type} is "
+                            "0 or missing; give it samples or take the weight away"
+                        )
+        for family in self.rl.families:
+            if family is not RlFamily.CUSTOM and not synthesis.rl_prompts_per_family.get(family):
+                raise ValueError(
+                    f"rl.family_weights.{family} is positive but data.synthesis.rl_prompts_per_family.{family} is 0 "
+                    "or missing; give it prompts or take the weight away"
+                )
+
+    def _check_custom(self) -> None:
+        """Own data, and the rule that judges them, where a value asks for them."""
+        judged = (
+            ["rl.family_weights.custom is positive"] if RlFamily.CUSTOM in _positive(self.rl.family_weights) else []
+        )
+        judged += ["evaluation.tasks names custom"] if EvaluationTask.CUSTOM in self.evaluation.tasks else []
+        for claim in judged:
+            self._require_custom_data(claim)
             if not self.rewards.custom_verifier:
                 raise ValueError(
-                    "rl.family_weights.custom is positive but rewards.custom_verifier is empty; name the Verifier that "
-                    "judges these prompts, as package.module:NAME"
+                    f"{claim} but rewards.custom_verifier is empty; name the Verifier that judges these "
+                    "prompts, as package.module:NAME"
                 )
         for name, stage in self.stages.items():
-            if stage.mixture.get(DataType.CUSTOM, 0.0) > 0:
-                self._require_custom_data(f"stages.{name}.mixture.custom")
+            if DataType.CUSTOM in _positive(stage.mixture):
+                self._require_custom_data(f"stages.{name}.mixture.custom is positive")
 
-    def _require_custom_data(self, field: str) -> None:
+    def _require_custom_data(self, claim: str) -> None:
         """Where curated datasets come as an input, nobody knows yet what they hold."""
         if self.data.synthesis is not None and self.data.custom is None:
             raise ValueError(
-                f"{field} is positive but data.custom is null; publish a folder with `mimo data add` and set the "
+                f"{claim} but data.custom is null; publish a folder with `mimo data add` and set the "
                 "data.custom.digest that it prints"
             )
+
+
+def _positive(mixture: Mapping[DataType, float]) -> list[DataType]:
+    return [data_type for data_type, weight in mixture.items() if weight > 0]
 
 
 # Sections whose values can change the output of a stage. seed and profile-independent sections are always in.
@@ -92,6 +139,9 @@ def stage_view(pipeline: PipelineConfig, stage: StageName) -> dict[str, Any]:
         parts = {"reward_model": pipeline.reward_models[stage], "processing": pipeline.processing}
     else:
         parts = {name: getattr(pipeline, name) for name in _SECTIONS[stage]}
+    if stage == StageName.CURATE_RL:
+        # Which prompts it rates, not how often each is drawn later.
+        parts["families"] = pipeline.rl.families
     if stage == StageName.BASE:
         # It makes tokenizer and models from the profile's own data.
         parts["data"] = dataclasses.replace(pipeline.data, custom=None)

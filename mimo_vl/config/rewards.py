@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from mimo_vl.config.fields import config, unhashed
 
@@ -18,15 +18,15 @@ class RewardsConfig:
     """(1 + GIoU) / 2, or max(0, GIoU)."""
     preference_mapping: Literal["sigmoid", "rank_in_group"] = "sigmoid"
     """sigma(score of the Bradley-Terry model), or the rank within the group."""
-    math_deadline_s: float = 10.0
+    math_deadline_s: PositiveFloat = 10.0
     """A symbolic comparison that runs longer is killed with its process; the result is `timeout`, not 0."""
-    math_workers: int = 1
+    math_workers: PositiveInt = 1
     """Processes that verify mathematical answers."""
-    request_deadline_s: float = 60.0
+    request_deadline_s: PositiveFloat = 60.0
     """Seconds until a reward request is answered with null rewards."""
-    token_budget: int = 4096
+    token_budget: PositiveInt = 4096
     """Tokens per forward of a reward model."""
-    max_queued_requests: int = unhashed(4096)
+    max_queued_requests: PositiveInt = unhashed(4096)
     """Beyond it the service answers 503, and the client waits."""
     custom_verifier: str = ""
     """`package.module:NAME` of the Verifier that judges the family `custom`; empty = none."""

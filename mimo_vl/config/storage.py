@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
+from pydantic import PositiveFloat
+
 from mimo_vl.config.fields import config, unhashed
 
 _MAX_OUTAGE_S = 600.0
@@ -23,7 +25,7 @@ class StorageConfig:
     """Of an S3 bucket."""
     secure: bool = unhashed(True)
     """HTTPS to the S3 endpoint."""
-    timeout_s: float = unhashed(60.0)
+    timeout_s: PositiveFloat = unhashed(60.0)
     """Of one try of a request."""
     outage_timeout_s: float = unhashed(120.0)
     """A request is repeated for so long while an S3 server is down or overloaded; 0 = one try. At most 600: a server
@@ -43,16 +45,20 @@ class StorageConfig:
 @config
 class TrackingConfig:
     kind: Literal["mlflow", "null"] = unhashed("mlflow")
-    """`mlflow`, or `none`: metrics are only journalled beside the artifacts."""
+    """`mlflow`, or `null` (as an override `tracking.kind='null'`): nothing is logged, to no server and not
+    beside the artifacts either, so reports have no curves."""
     uri: str = unhashed("")
-    """MLflow server; empty = one started on loopback by `mimo run`."""
+    """MLflow server; empty = one started on loopback by `mimo run`; on a cluster that has none, metrics are only
+    journalled beside the artifacts."""
     experiment: str = unhashed("mimo-vl")
     """Name of the MLflow experiment."""
-    timeout_s: float = unhashed(5.0)
+    timeout_s: PositiveFloat = unhashed(5.0)
     """Per request; when the server is away, metrics are journalled and sent by `finalize`."""
-    system_metrics_interval_s: float = unhashed(10.0)
+    system_metrics_interval_s: PositiveFloat = unhashed(10.0)
     """Seconds between two readings of CPU, memory and GPU."""
     kfp_run: str = unhashed("")
-    """Address of the Kubeflow Pipelines run that made the pipeline; a tag of the MLflow run."""
+    """Address of the Kubeflow Pipelines run that made the pipeline; a tag of the MLflow run. A run that only shows the
+    pipeline is found without it."""
     cluster_link: str = unhashed("")
-    """Address of a page that shows the pipeline in its cluster; a tag of the MLflow run."""
+    """Address of a page that shows the pipeline in its cluster; a tag of the MLflow run. Empty = on a cluster the one
+    that the operator knows (`operator.clusterLink` of the chart)."""

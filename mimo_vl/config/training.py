@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from mimo_vl.config.fields import config, unhashed
 from mimo_vl.vocabulary import DataType
@@ -21,15 +21,15 @@ class Component(StrEnum):
 class OptimizerConfig:
     """AdamW (MiMo-7B report: betas 0.9/0.95, weight decay 0.1, clip 1.0)."""
 
-    beta1: float = 0.9
+    beta1: float = Field(default=0.9, ge=0, lt=1)
     """AdamW's first moment."""
-    beta2: float = 0.95
+    beta2: float = Field(default=0.95, ge=0, lt=1)
     """AdamW's second moment."""
-    eps: float = 1e-8
+    eps: PositiveFloat = 1e-8
     """AdamW's epsilon."""
-    weight_decay: float = 0.1
+    weight_decay: NonNegativeFloat = 0.1
     """Decoupled; not on norms and biases."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: PositiveFloat = 1.0
     """Gradients are clipped to this global norm."""
 
 
@@ -45,59 +45,59 @@ class ScheduleConfig:
 
 @config
 class ParallelismConfig:
-    num_ranks: int = 1
+    num_ranks: PositiveInt = 1
     """Data-parallel ranks of a training stage."""
-    ranks_per_node: int = unhashed(1)
+    ranks_per_node: PositiveInt = unhashed(1)
     """Ranks in one pod of a cluster; one machine runs all ranks beside each other."""
     zero_stage: Literal[0, 1, 2, 3] = 1
     """DeepSpeed ZeRO stage: 0 nothing, 1 optimizer state, 2 gradients, 3 weights are sharded."""
-    accumulation_steps: int = 1
+    accumulation_steps: PositiveInt = 1
     """Micro-batches per update."""
-    rows_per_micro_batch: int = 1
+    rows_per_micro_batch: PositiveInt = 1
     """Packed rows per rank and micro-batch."""
     checkpoint_language: bool = False
     """Activation checkpointing of the language model."""
     checkpoint_vision: bool = False
-    """Recompute activations of the vision tower."""
-    threads_per_rank: int = 0
+    """Activation checkpointing of the vision tower."""
+    threads_per_rank: NonNegativeInt = 0
     """CPU threads per rank; 0 = cores / ranks on this node."""
 
 
 @config
 class CheckpointConfig:
-    every_steps: int = 100
+    every_steps: PositiveInt = 100
     """Steps between two checkpoints."""
-    keep_last: int = 2
-    """Older ones are removed."""
+    keep_last: NonNegativeInt = 2
+    """Older ones are removed; 0 = none is."""
 
 
 @config
 class StageConfig:
     trainable: tuple[Component, ...]
     """Parts of the model that learn; the others are frozen."""
-    lr: float = Field(gt=0)
+    lr: PositiveFloat
     """Peak learning rate of every trainable component without an entry in component_lr."""
-    component_lr: dict[Component, float] = Field(default_factory=dict)
+    component_lr: dict[Component, PositiveFloat] = Field(default_factory=dict)
     """Per-component peak rates. Stage 2's "1e-4, 1e-5" read as one rate per component: vision 1e-4, projector 1e-5."""
     mixture: dict[DataType, float]
     """Sampling weight per data type; normalised to 1."""
-    sequence_length: int
+    sequence_length: PositiveInt
     """Tokens of a packed row."""
-    max_patches_per_row: int
+    max_patches_per_row: PositiveInt
     """Vision patches that a packed row may hold."""
-    num_steps: int = Field(gt=0)
+    num_steps: PositiveInt
     """Updates of the stage."""
-    tokens_total: int = 0
+    tokens_total: NonNegativeInt = 0
     """Tokens that the report trains on in this stage; 0 = not stated. Used by `mimo plan`."""
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
     parallelism: ParallelismConfig = Field(default_factory=ParallelismConfig)
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
-    cross_entropy_chunk: int = 128
+    cross_entropy_chunk: PositiveInt = 128
     """Supervised positions whose logits are computed at a time."""
-    heldout_samples: int = 64
+    heldout_samples: PositiveInt = 64
     """Fixed held-out batch for loss_first and loss_last."""
-    log_every_steps: int = unhashed(1)
+    log_every_steps: PositiveInt = unhashed(1)
     """Steps between two sets of metrics."""
 
     def __post_init__(self) -> None:
@@ -112,23 +112,27 @@ class StageConfig:
 
 @config
 class BaseStageConfig:
-    """Tiny profile only: tokenizer, ViT and language model that stand for Qwen2.5-ViT and MiMo-7B-Base."""
+    """Tokenizer, ViT and language model that stand for Qwen2.5-ViT and MiMo-7B-Base.
 
-    vocab_size: int = 2048
+    With `model.language_source: llama-gguf` (smol) only the ViT is made here: tokenizer and language model are
+    SmolLM2's, and `vocab_size` and `language_*` have no effect.
+    """
+
+    vocab_size: PositiveInt = 2048
     """Of the byte-level BPE tokenizer, special tokens included."""
-    vision_steps: int = 400
+    vision_steps: PositiveInt = 400
     """Updates of the small ViT."""
-    vision_batch_size: int = 64
+    vision_batch_size: PositiveInt = 64
     """Images per update."""
-    vision_lr: float = 1e-3
+    vision_lr: PositiveFloat = 1e-3
     """Peak learning rate of the ViT."""
-    language_steps: int = 300
+    language_steps: PositiveInt = 300
     """Updates of the small language model."""
-    language_row_tokens: int = 1024
+    language_row_tokens: PositiveInt = 1024
     """Tokens per step: whole documents until there are as many."""
-    language_max_document_tokens: int = 128
+    language_max_document_tokens: PositiveInt = 128
     """Longer documents are cut."""
-    language_lr: float = 1.5e-3
+    language_lr: PositiveFloat = 1.5e-3
     """Peak learning rate of the language model."""
 
 
@@ -138,17 +142,25 @@ class RewardModelConfig:
 
     kind: Literal["text", "multimodal"]
     """`text` starts from the base language model, `multimodal` from the SFT model."""
-    lr: float = 1e-5
+    lr: PositiveFloat = 1e-5
     """Peak learning rate of the backbone."""
-    head_lr: float = 1e-4
+    head_lr: PositiveFloat = 1e-4
     """Peak learning rate of the new scalar head."""
-    num_epochs: int = 1
+    num_epochs: PositiveInt = 1
     """Passes over the preference pairs."""
-    batch_pairs: int = 32
+    batch_pairs: PositiveInt = 32
     """Pairs per update, over all ranks."""
-    center_penalty: float = 0.01
+    center_penalty: NonNegativeFloat = 0.01
     """Weight of (r_chosen + r_rejected)^2, which centres scores around 0."""
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
     parallelism: ParallelismConfig = Field(default_factory=ParallelismConfig)
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
+
+    def __post_init__(self) -> None:
+        num_shares = self.parallelism.num_ranks * self.parallelism.accumulation_steps
+        if self.batch_pairs % num_shares:
+            raise ValueError(
+                f"batch_pairs {self.batch_pairs} is not a multiple of parallelism.num_ranks * accumulation_steps = "
+                f"{num_shares}; change one of the three"
+            )

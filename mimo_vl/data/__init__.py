@@ -8,5 +8,5 @@ filters/             one judge per file
 pipelines/           recipes: which generators, filters and sizes make a dataset; base.py serves the `base` stage
 executors/           where shard tasks run
 writers/ readers/    tar shards with a memory-mapped index
-packing.py mixture.py loader.py    which samples enter which row of which step
+packing.py mixture.py plan.py    which samples enter which row of which step
 """

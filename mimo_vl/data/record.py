@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from mimo_vl.canonical import canonical_json
 from mimo_vl.schema.sample import Sample
 
 
@@ -18,3 +19,12 @@ class Record:
 
 def sha256_hex(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def content_digest(record: Record) -> str:
+    """Equal for records with the same words and the same media, whatever their ids."""
+    content = {
+        "messages": [m.model_dump(mode="json") for m in record.sample.messages],
+        "media": [m.sha256 for m in record.sample.media],
+    }
+    return sha256_hex(canonical_json(content))

@@ -78,7 +78,7 @@ def evaluate(
 
 
 def chosen_suite(config: EvaluationConfig, own: Sequence[TaskSpec] = ()) -> Sequence[TaskSpec]:
-    return [task_by_id(task_id, own) for task_id in config.tasks] if config.tasks else (*TINY_SUITE, *own)
+    return [task_by_id(str(task), own) for task in config.tasks] if config.tasks else (*TINY_SUITE, *own)
 
 
 def headline_metrics(evaluation: Evaluation) -> dict[str, float]:

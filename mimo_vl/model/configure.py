@@ -119,11 +119,6 @@ def vocab_rows(model: ModelConfig, vocab_size: int) -> int:
 
 
 def _language_values(language: LanguageConfig, rows: int, init_std: float) -> dict[str, int | float]:
-    if language.head_dim * language.num_heads != language.hidden_size:
-        raise ConfigError(
-            f"model.language.head_dim: got {language.head_dim} for hidden_size {language.hidden_size} and "
-            f"{language.num_heads} heads, wanted hidden_size / num_heads; the Qwen2.5-VL class has no free head size"
-        )
     return {
         "vocab_size": rows,
         "hidden_size": language.hidden_size,

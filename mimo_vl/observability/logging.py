@@ -1,14 +1,17 @@
-"""How log lines look: one event, one line; text for people, JSON for collectors."""
+"""How log lines look: one event, one line; text for people, JSON for collectors. And who wrote one."""
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
+from dataclasses import dataclass
 from typing import TextIO
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s%(rank)s: %(message)s"
+_TEXT_START = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ [A-Z]+ [^\s:]+(?: r(\d+))?: ")
 # Libraries that tell every request at INFO.
 _QUIET = ("urllib3", "httpx", "filelock", "matplotlib", "asyncio")
 
@@ -51,6 +54,25 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class LineStart:
+    """`rank`: None where the writer is no rank of a group of several."""
+
+    rank: int | None
+
+
+def line_start(line: str) -> LineStart | None:
+    """None for a line that goes on from the one before, such as of a traceback, and for those of other programs."""
+    if line.startswith('{"time": '):
+        try:
+            label = str(json.loads(line).get("rank", ""))
+        except ValueError:
+            return None
+        return LineStart(int(label[1:]) if re.fullmatch(r"r\d+", label) else None)
+    found = _TEXT_START.match(line)
+    return None if found is None else LineStart(None if found[1] is None else int(found[1]))
 
 
 def configure_logging(

@@ -130,12 +130,18 @@ STAGE_STATE = Metric(
 )
 STAGE_ATTEMPT = Metric("pipeline/stage_attempt", "1", "Latest attempt of the stage; 0 = none yet", labels=_STAGE)
 STAGE_FAILURES = Metric("pipeline/stage_failures", "1", "Attempts that count against maxAttempts", labels=_STAGE)
+STAGE_LAST_FAILURE = Metric(
+    "pipeline/stage_last_failure",
+    "1",
+    "1 for the latest attempt that ended without success, and why; kept after a later one succeeded",
+    labels=(*_STAGE, ATTEMPT_LABEL, "reason", "message"),
+)
 STAGE_TIME = Metric("pipeline/stage_time", "seconds", "From the stage's start until its end or now", labels=_STAGE)
 STAGE_QUEUE_TIME = Metric(
     "pipeline/stage_queue_time", "seconds", "Time that its attempts were seen waiting in a queue", labels=_STAGE
 )
 STAGE_GPUS = Metric("pipeline/stage_gpus", "1", "GPUs that the stage's pods ask for", labels=_STAGE)
-GPU_TIME = Metric("pipeline/gpu_time", "seconds", "GPUs asked for, times the time of the stage", labels=_STAGE)
+GPU_TIME = Metric("pipeline/gpu_time", "seconds", "GPUs asked for, times the time that attempts ran", labels=_STAGE)
 GPU_HOUR_PRICE = Metric("pipeline/gpu_hour_price", "1", "Price of one GPU for an hour, as the settings have it")
 
 RECONCILES = Metric("operator/reconciles", "1", "Rounds over pipelines, failed ones included", Kind.COUNTER)

@@ -63,6 +63,22 @@ def read_attempt(
     return attempt, manifest
 
 
+def reused_attempt(store: ArtifactStore, manifest: Manifest, uri: str) -> Attempt:
+    """The one that made an output for an earlier run. `store`: its root is the attempt."""
+    claim, record = _readable(read_claim, store, ""), _readable(read_exit_record, store, "")
+    return Attempt(
+        number=manifest.attempt,
+        state=AttemptState.SUCCEEDED,
+        reason="Reused",
+        message=f"made by run {manifest.run_id}",
+        started_at=_time(claim.created_at if claim else ""),
+        finished_at=_end(manifest, record),
+        peak_pss_bytes=record.peak_pss_bytes if record else 0,
+        tracking_run=manifest.tracking.get("run_id", ""),
+        uri=uri,
+    )
+
+
 def _state(
     known: KnownStage, number: int, manifest: Manifest | None, record: ExitRecord | None, *, is_revoked: bool
 ) -> AttemptState:

@@ -85,6 +85,20 @@ _GROUPS = (
         is_of_the_machine=True,
     ),
     ChartGroup(
+        title="Use of the GPUs",
+        unit="percent: mean of a node, and range of its GPUs",
+        pattern=r"system/gpu_utilization_percentage/(.+)",
+        is_main=False,
+        is_of_the_machine=True,
+    ),
+    ChartGroup(
+        title="Memory of the GPUs",
+        unit="bytes: mean of a node, and range of its GPUs",
+        pattern=r"system/gpu_memory_used/(.+)",
+        is_main=False,
+        is_of_the_machine=True,
+    ),
+    ChartGroup(
         title="Machine",
         unit="percent",
         pattern=r"system/(.+_percentage(?:/.+)?)",

@@ -5,6 +5,7 @@ A point is replaced when a later attempt measured its step again: the earlier on
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,17 +18,26 @@ from mimo_vl.tracking.tracker import Target
 
 Floats = npt.NDArray[np.float64]
 
+# Of a machine; more of them have one curve.
+MAX_NODES = 16
+# system/cpu_utilization_percentage/node-3, system/gpu_memory_used/node-3/gpu-0
+_PLACE = re.compile(r"(system/[^/]+)/(node-\d+)(?:/gpu-\d+)?")
 # More points than pixels would only make the page larger.
 MAX_POINTS = 240
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Finite values by rising step. `num_left_out`: values that are NaN or infinite."""
+    """Finite values by rising step. `num_left_out`: values that are NaN or infinite.
+
+    `low`, `high`: range of what was averaged; None for values that were measured.
+    """
 
     steps: Floats
     values: Floats
     num_left_out: int = 0
+    low: Floats | None = None
+    high: Floats | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,21 +89,51 @@ def stage_curves(stage: str, attempts: Sequence[AttemptMetrics]) -> StageCurves 
             series[name] = kept
         if len(dropped.steps) > 1:
             replaced[name] = dropped
-    return StageCurves(stage=stage, series=series, replaced=replaced) if series else None
+    return StageCurves(stage=stage, series=by_node(series), replaced=replaced) if series else None
+
+
+def by_node(series: Mapping[str, Series]) -> dict[str, Series]:
+    """Of the GPUs of a node, and of more nodes than a chart can show, the mean and the range."""
+    places = {name: match for name in series if (match := _PLACE.fullmatch(name))}
+    nodes = {match[2] for match in places.values()}
+    together: dict[str, list[Series]] = {}
+    for name, found in series.items():
+        place = places.get(name)
+        node = "" if place is None else place[2] if len(nodes) <= MAX_NODES else f"all {len(nodes)} nodes"
+        together.setdefault(name if place is None else f"{place[1]}/{node}", []).append(found)
+    return {name: _averaged(found) for name, found in together.items()}
+
+
+def _averaged(series: Sequence[Series]) -> Series:
+    """Where not all have a value at a step, those that have."""
+    if len(series) == 1:
+        return series[0]
+    steps, values = (np.concatenate([getattr(s, part) for s in series]) for part in ("steps", "values"))
+    order = np.argsort(steps, kind="stable")
+    values = values[order]
+    unique, starts, counts = np.unique(steps[order], return_index=True, return_counts=True)
+    return Series(
+        steps=unique,
+        values=np.add.reduceat(values, starts) / counts,
+        num_left_out=sum(s.num_left_out for s in series),
+        low=np.minimum.reduceat(values, starts),
+        high=np.maximum.reduceat(values, starts),
+    )
 
 
 def downsample(series: Series, max_points: int = MAX_POINTS) -> Band:
     """Neighbours are averaged; their extremes stay visible."""
     count = len(series.steps)
+    low, high = (series.values if bound is None else bound for bound in (series.low, series.high))
     if count <= max_points:
-        return Band(steps=series.steps, mean=series.values, low=series.values, high=series.values)
+        return Band(steps=series.steps, mean=series.values, low=low, high=high)
     starts = np.arange(max_points) * count // max_points
     sizes = np.diff(np.append(starts, count))
     return Band(
         steps=np.add.reduceat(series.steps, starts) / sizes,
         mean=np.add.reduceat(series.values, starts) / sizes,
-        low=np.minimum.reduceat(series.values, starts),
-        high=np.maximum.reduceat(series.values, starts),
+        low=np.minimum.reduceat(low, starts),
+        high=np.maximum.reduceat(high, starts),
     )
 
 

@@ -23,6 +23,7 @@ class Artifact:
     run_id: str = ""
     code_digest: str = ""
     config_digest: str = ""
+    image: str = ""
     size_bytes: int = 0
     inputs: Mapping[str, InputRef] = field(default_factory=dict)
     note: str = ""
@@ -37,6 +38,7 @@ def artifact_of(name: str, uri: str, manifest: Manifest) -> Artifact:
         run_id=manifest.run_id,
         code_digest=manifest.code_digest,
         config_digest=manifest.config_digest,
+        image=manifest.image,
         size_bytes=sum(f.size_bytes for f in manifest.files),
         inputs=manifest.inputs,
     )

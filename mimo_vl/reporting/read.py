@@ -15,7 +15,7 @@ from typing import Any
 
 from mimo_vl.errors import InputError, MimoError
 from mimo_vl.evaluation.collect import RunMaterial, StageOutput, collect, open_store_output
-from mimo_vl.reporting.attempts import attempts_of_run, read_attempt
+from mimo_vl.reporting.attempts import attempts_of_run, read_attempt, reused_attempt
 from mimo_vl.reporting.curves import AttemptMetrics, StageCurves, stage_curves
 from mimo_vl.reporting.data_cards import REPORT_FILE, DataCard, data_cards
 from mimo_vl.reporting.lineage import ancestry
@@ -124,15 +124,7 @@ def _reused(source: Source, known: KnownStage, with_metrics: bool) -> _StageRead
     except MimoError as error:
         logger.warning("stage %s is missing in the report: %s", known.name, error)
         return _StageRead(stage=Stage(known=known, uri=known.output_uri), curves=None, machines={})
-    manifest = output.manifest
-    attempt = Attempt(
-        number=manifest.attempt,
-        state=AttemptState.SUCCEEDED,
-        reason="Reused",
-        message=f"made by run {manifest.run_id}",
-        tracking_run=manifest.tracking.get("run_id", ""),
-        uri=known.output_uri,
-    )
+    attempt = reused_attempt(store, output.manifest, known.output_uri)
     stage = Stage(known=known, attempts=[attempt], output=output, uri=known.output_uri)
     curves = stage_curves(known.name, [_metrics(store, "")]) if with_metrics else None
     return _StageRead(stage=stage, curves=curves, machines={})

@@ -128,9 +128,20 @@ class Run:
 
     @property
     def total_seconds(self) -> float | None:
-        if self.started_at is None or self.finished_at is None:
+        """In which an attempt worked, those included whose outputs are reused; None before the end, or if not known.
+
+        Not from start to end: a run that was stopped for a night did not take that long, and one that reuses
+        everything was not done in seconds.
+        """
+        attempts = [a for s in self.stages for a in s.attempts]
+        spans = sorted((a.started_at, a.finished_at) for a in attempts if a.started_at and a.finished_at)
+        if self.finished_at is None or not spans:
             return None
-        return (self.finished_at - self.started_at).total_seconds()
+        total, until = 0.0, spans[0][0]
+        for start, end in spans:
+            total += max(0.0, (end - max(start, until)).total_seconds())
+            until = max(until, end)
+        return total
 
     @property
     def peak_pss_bytes(self) -> int:

@@ -11,7 +11,7 @@ from html import escape
 
 import numpy as np
 
-from mimo_vl.reporting.curves import Band, Floats, Series, downsample
+from mimo_vl.reporting.curves import MAX_POINTS, Band, Floats, Series, downsample
 
 # One legend entry per colour; more curves start again, dashed.
 NUM_COLOURS = 12
@@ -25,9 +25,13 @@ MODEL_CLASSES = {"base": "m-base", "sft": "m-sft", "rl": "m-rl"}
 
 
 def curve_chart(curves: Sequence[tuple[str, Series]], replaced: Sequence[tuple[str, Series]], *, label: str) -> str:
-    """Strong: the mean; faint: every point, or the range of the points that were averaged; dotted: replaced."""
-    bands = [(name, downsample(series)) for name, series in curves]
-    old = [(name, downsample(series)) for name, series in replaced]
+    """Strong: the mean; faint: every point, or the range of the points that were averaged; dotted: replaced.
+
+    The more curves there are, the fewer points each has: a chart has no more for a hundred than for a dozen.
+    """
+    num_points = MAX_POINTS * NUM_COLOURS // max(NUM_COLOURS, len(curves))
+    bands = [(name, downsample(series, num_points)) for name, series in curves]
+    old = [(name, downsample(series, num_points)) for name, series in replaced]
     scale = _Scale([band for _, band in [*bands, *old]])
     colour = {name: index for index, (name, _) in enumerate(bands)}
     parts = [_axes(scale)]

@@ -35,7 +35,6 @@ from mimo_vl.schema.sample import AnswerModel, PreferencePair, Sample
 from mimo_vl.vocabulary import RlFamily
 
 QUERY_KINDS = {"text": RlFamily.PREFERENCE_TEXT, "multimodal": RlFamily.PREFERENCE_MULTIMODAL}
-SHIPPED_FAMILIES = tuple(family for family in RlFamily if family is not RlFamily.CUSTOM)
 # Prompts per call of the engine: small enough to show progress, large enough to fill its batches.
 _CALL_SIZE = 96
 
@@ -59,7 +58,7 @@ class Curator:
     scorer: Scorer
     judge: Judge
     on_progress: OnProgress
-    families: Sequence[RlFamily] = SHIPPED_FAMILIES
+    families: Sequence[RlFamily]
 
     def curate_prompts(self, engine: Engine) -> dict[str, dict[str, int]]:
         """All families; returns the counts of prompts by fate."""

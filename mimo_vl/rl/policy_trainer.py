@@ -15,7 +15,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from mimo_vl.config.rl import RlConfig
 from mimo_vl.config.training import Component
-from mimo_vl.errors import NonFiniteLossError, WeightVersionError
+from mimo_vl.errors import WeightVersionError
 from mimo_vl.model.freeze import apply_freeze_plan, parameter_groups
 from mimo_vl.model.supervised import token_logprobs
 from mimo_vl.rl.losses.registry import build_policy_loss
@@ -26,7 +26,7 @@ from mimo_vl.rl.weight_sync import WeightUpdate, weight_update
 from mimo_vl.rl.weight_version import require_version
 from mimo_vl.schema.rollout import ScoredGroup
 from mimo_vl.training.engine import EngineConfig, TrainingEngine
-from mimo_vl.training.train_step import shown_samples
+from mimo_vl.training.non_finite import non_finite_error
 from mimo_vl.training.world import World, gather_objects, gather_strings, sum_over_ranks
 
 
@@ -159,7 +159,4 @@ class PolicyTrainer:
         """`value` is the same on every rank, `sample_ids` this rank's answers that may have made it non-finite."""
         if not math.isfinite(value):
             named = dict.fromkeys(gather_strings(sample_ids, self._world))
-            raise NonFiniteLossError(
-                f"step {step}: the policy's {what} is {value} for answers to {shown_samples(list(named))}; a retry "
-                "would meet it again: lower rl.lr, or look at the rollouts of this step"
-            )
+            raise non_finite_error(f"policy's {what}", step, list(named), kind="prompts")

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from transformers import Qwen2_5_VLForConditionalGeneration
 
+from mimo_vl.config.rl import RlConfig
 from mimo_vl.model.checkpoint import load_model, save_model
+from mimo_vl.model.freeze import enable_checkpointing
 from mimo_vl.processing.encode import SampleEncoder
 from mimo_vl.rl.checkpoint import EXPORT_DIR, POLICY_DIR, ResumePoint, policy_dir
 from mimo_vl.rl.policy_trainer import PolicyTrainer
@@ -69,6 +72,13 @@ class TrainerWorker:
         return placed_under(EXPORT_DIR, self._files.upload(OUTPUT_DIR, EXPORT_DIR))
 
 
+def load_policy(folder: Path, config: RlConfig, world: World) -> Qwen2_5_VLForConditionalGeneration:
+    """The model to train, on this rank's device; towers recompute their activations as `config` says."""
+    model = load_model(folder, dtype=world.dtype).to(world.device)
+    enable_checkpointing(model, vision=config.checkpoint_vision, language=config.checkpoint_language)
+    return model
+
+
 def build_trainer_worker(settings: WorkerSettings, resume: ResumePoint | None, world: World) -> TrainerWorker:
     if not world.is_gpu:
         torch.set_num_threads(settings.trainer_threads)
@@ -76,8 +86,9 @@ def build_trainer_worker(settings: WorkerSettings, resume: ResumePoint | None, w
     start_dir = settings.policy_dir()
     encoder = settings.build_encoder()
     prompts = settings.build_prompts(encoder)
-    model = load_model(start_dir, dtype=world.dtype).to(world.device)
-    trainer = PolicyTrainer(model, settings.rl, encode=prompts.encoded_answer, world=world)
+    trainer = PolicyTrainer(
+        load_policy(start_dir, settings.rl, world), settings.rl, encode=prompts.encoded_answer, world=world
+    )
     if resume is not None:
         checkpoint = settings.files.checkpoint(resume.uri)
         verify_checkpoint(checkpoint)

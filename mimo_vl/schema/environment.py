@@ -30,10 +30,12 @@ VARIABLES: Mapping[str, str] = {
     "output_uri": "MIMO_OUTPUT",
     "stage_key": "MIMO_STAGE_KEY",
     "code_digest": "MIMO_CODE_DIGEST",
+    "image": "MIMO_IMAGE",
     "resume_from_uri": "MIMO_RESUME_FROM",
     "tracking_uri": "MLFLOW_TRACKING_URI",
+    "kfp_run": "MIMO_KFP_RUN",
 }
-_OPTIONAL = {"stage_key", "code_digest", "resume_from_uri", "tracking_uri", "inputs"}
+_OPTIONAL = {"stage_key", "code_digest", "image", "resume_from_uri", "tracking_uri", "kfp_run", "inputs"}
 
 
 def credential_variables(name: str) -> tuple[str, str]:
@@ -67,10 +69,14 @@ class StageEnvironment(Record):
     output_uri: str
     stage_key: str = ""
     code_digest: str = ""
+    # Reference of the container image; "" = none.
+    image: str = ""
     # URI prefix `<earlier attempt>/checkpoints`; "" = start from the beginning.
     resume_from_uri: str = ""
     # "" = no tracking server: metrics are journalled only.
     tracking_uri: str = ""
+    # Run in Kubeflow Pipelines that shows the pipeline: its address, or its id; "" = none is known.
+    kfp_run: str = ""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> StageEnvironment:

@@ -38,6 +38,8 @@ class Manifest(Record):
     inputs: dict[str, InputRef] = Field(default_factory=dict)
     config_digest: str = ""
     code_digest: str = ""
+    # Reference of the image that the attempt ran in, and its digest where the reference has one; "" without containers.
+    image: str = ""
     image_digest: str = ""
     metrics: dict[str, float] = Field(default_factory=dict)
     tracking: dict[str, str] = Field(default_factory=dict)

@@ -30,6 +30,7 @@ class ManifestFields(TypedDict, total=False):
     inputs: dict[str, InputRef]
     config_digest: str
     code_digest: str
+    image: str
     image_digest: str
     metrics: dict[str, float]
     tracking: dict[str, str]

@@ -5,10 +5,12 @@ build.py            build_tracker
 mlflow.py           the tracker of a stage attempt: journal first, server in the background
 node.py             the tracker of a further node: system metrics alone
 journal.py          what was logged, on disk, with original times
+journal_upload.py   into the store, in the background
 delivery.py         journal entries -> requests; every one may be sent twice
 artifacts.py        small files into the artifact view of a run
 registry.py         model versions and their aliases
 runs.py             parent run of the pipeline, child run of the attempt: found or created
+parent_end.py       when the parent run ends because of its attempts
 rest.py             the MLflow server's HTTP interface
 replay.py           send what the server missed
 token_axis.py       curves by tokens beside curves by steps

@@ -27,14 +27,20 @@ MAX_ARTIFACT_BYTES = 16 * 2**20
 
 
 def send_artifact(run: AttemptRun, entry: JournalEntry) -> None:
-    key = f"{run.attempt}/{JOURNAL}/{FILES}/{entry.target}/{entry.name}"
-    try:
-        data, _ = run.store.get_bytes(key)
-    except ArtifactNotFoundError as error:
-        raise TrackingRejectedError(f"{run.store.uri(key)} is gone", "FILE_NOT_FOUND") from error
+    data = _kept(run, f"{entry.target}/{entry.name}")
     put_artifact(run, run.id_of(entry.target), entry.name, data)
     if entry.values.get(IS_TABLE):
         _announce_table(run, run.id_of(entry.target), entry.name)
+
+
+def _kept(run: AttemptRun, path: str) -> bytes:
+    if run.files is not None and (run.files / path).is_file():
+        return (run.files / path).read_bytes()
+    key = f"{run.attempt}/{JOURNAL}/{FILES}/{path}"
+    try:
+        return run.store.get_bytes(key)[0]
+    except ArtifactNotFoundError as error:
+        raise TrackingRejectedError(f"{run.store.uri(key)} is gone", "FILE_NOT_FOUND") from error
 
 
 def put_artifact(run: AttemptRun, run_id: str, path: str, data: bytes) -> None:

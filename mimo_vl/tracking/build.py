@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from mimo_vl.config.storage import TrackingConfig
-from mimo_vl.tracking.journal import JournalWriter
+from mimo_vl.tracking.journal import FILES, JournalWriter
 from mimo_vl.tracking.mlflow import MlflowTracker
 from mimo_vl.tracking.node import NodeTracker
 from mimo_vl.tracking.replay import replay_earlier_attempts
@@ -20,6 +20,7 @@ def build_tracker(
     *,
     uri: str,
     store: KeyValueStore,
+    impatient: KeyValueStore,
     run: str,
     attempt: str,
     journal_dir: Path,
@@ -30,7 +31,9 @@ def build_tracker(
     Args:
         config: of the pipeline.
         uri: of the tracking server; "" = the journal only.
-        store: where `<run>/tracking.json` names the parent run, and where the journal goes.
+        store: where the journal goes.
+        impatient: the same store for what happens in the background, such as `<run>/tracking.json`, which names the
+            parent run: requests fail soon if it is away, and are made again later.
         run: key prefix of the pipeline run.
         attempt: key prefix of the attempt, `<run>/<stage>/attempt-<n>`.
         journal_dir: local folder of the journal; on file:// stores `<attempt>/journal` itself.
@@ -38,15 +41,22 @@ def build_tracker(
     """
     if config.kind == "null":
         return NullTracker()
-    journal = JournalWriter(journal_dir, store, attempt, node_rank=node_rank)
+    journal = JournalWriter(journal_dir, store, attempt, impatient=impatient, node_rank=node_rank)
     target = catch_up = None
     if uri:
         rest = MlflowRest(uri, timeout_s=config.timeout_s)
         is_owner = node_rank == 0
         target = AttemptRun(
-            rest, store, experiment=config.experiment, run=run, attempt=attempt, may_create=is_owner, is_live=is_owner
+            rest,
+            impatient,
+            experiment=config.experiment,
+            run=run,
+            attempt=attempt,
+            may_create=is_owner,
+            is_live=is_owner,
+            files=journal_dir / FILES,
         )
-        catch_up = partial(replay_earlier_attempts, config, uri=uri, store=store, run=run, attempt=attempt)
+        catch_up = partial(replay_earlier_attempts, config, uri=uri, store=impatient, run=run, attempt=attempt)
     tracker = MlflowTracker(
         journal,
         target,

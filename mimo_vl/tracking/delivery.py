@@ -17,6 +17,7 @@ import yaml
 from mimo_vl.tracking.artifacts import put_artifact, send_artifact
 from mimo_vl.tracking.journal import JournalEntry
 from mimo_vl.tracking.params import flatten
+from mimo_vl.tracking.parent_end import end_parent
 from mimo_vl.tracking.registry import send_model
 from mimo_vl.tracking.rest import TrackingRejectedError
 from mimo_vl.tracking.runs import MISSING, AttemptRun, end_run, get_run, mark_running, run_tags
@@ -85,19 +86,22 @@ def _send_start(run: AttemptRun, entry: JournalEntry) -> None:
 
 
 def _send_config(run: AttemptRun, entry: JournalEntry) -> None:
-    """Of the pipeline, by the first attempt that reaches the server. A pipeline that had failed runs again."""
+    """The configuration by the first attempt that reaches the server. A pipeline that had failed runs again."""
     run_id = run.id_of(Target.PIPELINE)
     found = get_run(run.rest, run_id)
     if run.is_live and found is not None and found["info"]["status"] != "RUNNING":
         mark_running(run.rest, run_id)
-    if run_tags(found).get(TAG_CONFIG) == entry.name:
+    has = run_tags(found)
+    # A run in Kubeflow Pipelines may be known to later attempts only.
+    _put_tags(run, run_id, {name: value for name, value in entry.tags.items() if has.get(name) != value})
+    if has.get(TAG_CONFIG) == entry.name:
         return
     _put_params(run, run_id, flatten(yaml.safe_load(entry.values[CONFIG_FILE])))
     try:
         put_artifact(run, run_id, CONFIG_FILE, entry.values[CONFIG_FILE].encode())
     except TrackingRejectedError as error:
         logger.warning("%s is not in the artifact view of the run: %s", CONFIG_FILE, error)
-    _put_tags(run, run_id, {**entry.tags, TAG_CONFIG: entry.name})
+    _put_tags(run, run_id, {TAG_CONFIG: entry.name})
 
 
 def _send_tags(run: AttemptRun, entry: JournalEntry) -> None:
@@ -140,12 +144,11 @@ def _send_input(run: AttemptRun, entry: JournalEntry) -> None:
 
 
 def _send_finish(run: AttemptRun, entry: JournalEntry) -> None:
-    """While no later attempt runs, a pipeline is as failed, or as interrupted, as its last attempt."""
     run_id, status = run.id_of(entry.target), RunStatus(entry.name)
     _put_tags(run, run_id, entry.tags)
     end_run(run.rest, run_id, status, entry.time_ms)
-    if run.is_live and entry.target == Target.ATTEMPT and status != RunStatus.FINISHED:
-        end_run(run.rest, run.id_of(Target.PIPELINE), status, entry.time_ms)
+    if run.is_live and entry.target == Target.ATTEMPT:
+        end_parent(run, entry.time_ms)
 
 
 def _number(text: str) -> Any:

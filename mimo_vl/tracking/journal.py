@@ -1,6 +1,7 @@
 """What was logged, kept on disk: chunks of JSON lines with original times, so that sending them twice changes nothing.
 
 `<attempt>/journal/chunk-<k>.jsonl`, `files/<path>` for small artifacts, and `sent.json` once the server has everything.
+How they get into a remote store: journal_upload.py.
 A further node of the attempt has a journal of its own, `<attempt>/journal/node-<n>/`.
 """
 
@@ -9,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Literal
@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 
 from mimo_vl.errors import ArtifactNotFoundError
 from mimo_vl.schema.record import Record
+from mimo_vl.tracking.journal_upload import JournalUpload
 from mimo_vl.tracking.tracker import KeyValueStore, Target
 
 JOURNAL = "journal"
@@ -25,8 +26,6 @@ SENT = "sent.json"
 FILES = "files"
 # A chunk is the unit of upload to a remote store.
 _ENTRIES_PER_CHUNK = 500
-# An unfinished chunk is uploaded at least this often, so that a killed pod loses little.
-_UPLOAD_INTERVAL_S = 30.0
 
 
 class JournalEntry(Record):
@@ -52,19 +51,24 @@ def metric_text(value: float) -> str:
 
 
 class JournalWriter:
-    """Appends entries; each is on disk when append() returns. Safe to use from several threads."""
+    """Appends entries; each is on disk when append() returns. Safe to use from several threads.
 
-    def __init__(self, folder: Path, store: KeyValueStore, attempt: str, *, node_rank: int = 0) -> None:
-        """`folder` is that of the attempt's journal on this node."""
+    Only flush() and close() wait for the store.
+    """
+
+    def __init__(
+        self, folder: Path, store: KeyValueStore, attempt: str, *, impatient: KeyValueStore, node_rank: int = 0
+    ) -> None:
+        """`folder` is that of the attempt's journal on this node; `impatient` the store for uploads in between."""
         self._folder = folder / f"node-{node_rank}" if node_rank else folder
         self._store = store
         self._prefix = f"{attempt}/{JOURNAL}" + (f"/node-{node_rank}" if node_rank else "")
+        self._upload = JournalUpload(self._folder, self._prefix, store=store, impatient=impatient)
         self._lock = threading.Lock()
         self._file: IO[bytes] | None = None
         self._chunk = -1
         self._in_chunk = 0
         self._num_entries = 0
-        self._uploaded_at_s = time.monotonic()
 
     @property
     def num_entries(self) -> int:
@@ -79,44 +83,41 @@ class JournalWriter:
             self._file.flush()
             self._in_chunk += 1
             self._num_entries += 1
-            if time.monotonic() - self._uploaded_at_s > _UPLOAD_INTERVAL_S:
-                self._upload()
+            self._upload.add(self._chunk_name())
 
     def keep_file(self, path: str, data: bytes) -> None:
         """Bytes of an artifact; its entry is appended after them."""
-        self._store.put_bytes(f"{self._prefix}/{FILES}/{path}", data)
+        file = self._folder / FILES / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # Whole or not at all.
+        temporary = file.with_name(f".{file.name}.tmp")
+        temporary.write_bytes(data)
+        temporary.replace(file)
+        self._upload.add(f"{FILES}/{path}")
 
     def flush(self) -> None:
-        with self._lock:
-            self._upload()
+        self._upload.flush()
 
     def close(self, *, is_sent: bool) -> None:
         """`is_sent`: the server has every entry; a replay may skip this journal."""
         with self._lock:
             if self._file is None:
                 return
-            self._upload()
             self._file.close()
             self._file = None
+            self._upload.close()
             if is_sent:
                 mark_sent(self._store, self._prefix, self._num_entries)
 
     def _next_chunk(self) -> None:
         if self._file is not None:
-            self._upload()
             self._file.close()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._chunk, self._in_chunk = self._chunk + 1, 0
-        self._file = self._path().open("ab")
+        self._file = (self._folder / self._chunk_name()).open("ab")
 
-    def _path(self) -> Path:
-        return self._folder / f"chunk-{self._chunk:05d}.jsonl"
-
-    def _upload(self) -> None:
-        """On a file:// store the chunk lies in the store already and this does nothing."""
-        if self._file is not None:
-            self._store.put_file(f"{self._prefix}/{self._path().name}", self._path())
-        self._uploaded_at_s = time.monotonic()
+    def _chunk_name(self) -> str:
+        return f"chunk-{self._chunk:05d}.jsonl"
 
 
 def mark_sent(store: KeyValueStore, journal: str, num_entries: int) -> None:

@@ -109,14 +109,12 @@ def _ended(store: KeyValueStore, attempt: str, entries: list[JournalEntry]) -> l
     if not entries:
         return entries
     last, record = entries[-1], _exit_record(store, attempt)
-    if last.kind != "finish" or last.target != Target.ATTEMPT:
-        status, reason, message = _how_it_ended(record)
-    elif record is not None and last.name == RunStatus.FAILED:
-        status, reason, message = RunStatus.FAILED, record.reason, record.message
-    else:
+    has_spoken = last.kind == "finish" and last.target == Target.ATTEMPT
+    if has_spoken and (record is None or last.name == RunStatus.FINISHED):
         return entries
+    status, reason, message = _how_it_ended(record)
     tags = reason_tags(reason, message)
-    if last.kind == "finish" and (not tags or tags == last.tags):
+    if has_spoken and (last.name, last.tags) == (status, tags):
         return entries
     return [*entries, JournalEntry(kind="finish", time_ms=last.time_ms, name=status, tags=tags)]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mimo_vl.errors import ArtifactNotFoundError, PreconditionFailedError
@@ -32,6 +33,7 @@ class AttemptRun:
         attempt: str,
         may_create: bool = True,
         is_live: bool = False,
+        files: Path | None = None,
     ) -> None:
         """An attempt's run that has not been looked up.
 
@@ -43,11 +45,13 @@ class AttemptRun:
             attempt: key prefix of the attempt.
             may_create: False = another process, the attempt's owner, makes the runs.
             is_live: the attempt runs now, so the pipeline does as it does; a replay tells of what is over.
+            files: local folder of the attempt's small artifacts, which may not have reached the store yet.
         """
         self.rest = rest
         self.store = store
         self.attempt = attempt
         self.is_live = is_live
+        self.files = files
         self.artifact_roots: dict[str, str] = {}
         """By run id, as far as asked for: path below the server's artifact proxy."""
         self._experiment = experiment

@@ -1,13 +1,15 @@
 """The `base` stage: tokenizer first, then vision tower and language model side by side, then the assembled base model.
 
 The tower trains in a child process, so that two cores are used with one thread each: that is faster than two threads
-for matrices this small, and every sum has a fixed order.
+for matrices this small, and every sum has a fixed order. A pretrained language model brings its tokenizer along; then
+the tower is all that trains.
 """
 
 from __future__ import annotations
 
 import json
 import multiprocessing
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ from mimo_vl.config.model import ModelConfig
 from mimo_vl.config.training import BaseStageConfig
 from mimo_vl.data.pipelines.base import language_corpus, train_tokenizer
 from mimo_vl.data.pipelines.curate import build_studios
-from mimo_vl.errors import RetryableError
+from mimo_vl.errors import EXIT_DONE, NonFiniteLossError, RetryableError
 from mimo_vl.model.assemble import assemble
 from mimo_vl.model.checkpoint import save_model
 from mimo_vl.processing.tokenizer import load_tokenizer
@@ -28,6 +30,9 @@ from mimo_vl.training.tokenizer_files import copy_tokenizer
 from mimo_vl.vocabulary import Split
 
 TOKENIZER, LANGUAGE, VISION, MODEL = "tokenizer", "language_model", "vision", "model"
+
+# A sixth are short texts, the rest transcripts, as in the corpus; read in half a second.
+_NUM_HELDOUT_DOCUMENTS = 256
 
 Report = Callable[[int, int, float], None]
 
@@ -41,12 +46,28 @@ class BaseStage:
     seed: int
     heldout_fraction: float
     out_dir: Path
+    language_path: Path | None = None
+    """GGUF file of a pretrained language model with its tokenizer; None = both are made here."""
 
     def run(self, report: Report, scratch: Path) -> dict[str, float]:
-        """Write the artifact's folders; `report(step, total, loss)` follows the language model."""
+        """Write the artifact's folders; `report(step, total, loss)` follows the language model, or the tower alone."""
         torch.set_num_threads(1)
+        if self.language_path is None:
+            metrics = self._train_both(report, scratch)
+        else:
+            metrics = self._train_tower_for(self.language_path, report)
+        self._assemble()
+        report(self._num_reports, self._num_reports, 0.0)
+        return metrics
+
+    @property
+    def _num_reports(self) -> int:
+        """Steps that are reported, and the assembly."""
+        return 1 + (self.config.language_steps if self.language_path is None else self.config.vision_steps)
+
+    def _train_both(self, report: Report, scratch: Path) -> dict[str, float]:
         results = scratch / "vision-metrics.json"
-        child = multiprocessing.get_context("spawn").Process(target=_train_vision, args=(self, results), daemon=True)
+        child = multiprocessing.get_context("spawn").Process(target=train_vision, args=(self, results), daemon=True)
         child.start()
         try:
             metrics = self._train_language(report)
@@ -55,52 +76,78 @@ class BaseStage:
             if child.is_alive():
                 child.terminate()
                 child.join()
-        if child.exitcode != 0:
-            raise RetryableError(f"the vision tower's process ended with code {child.exitcode}; see its output above")
-        metrics |= json.loads(results.read_text(encoding="utf-8"))
-        self._assemble(report)
-        return metrics
+        return metrics | read_vision_results(results, child.exitcode)
+
+    def _train_tower_for(self, language_path: Path, report: Report) -> dict[str, float]:
+        from mimo_vl.model.importers.gguf_tokenizer import read_gguf_tokenizer  # imports gguf, which only this needs
+
+        read_gguf_tokenizer(language_path).save(self.out_dir / TOKENIZER)
+        metrics = _train_tower(self, lambda step, _, loss: report(step, self._num_reports, loss))
+        return {**metrics, "steps": float(self.config.vision_steps)}
 
     def _train_language(self, report: Report) -> dict[str, float]:
-        studio = build_studios(seed=self.seed, heldout_fraction=self.heldout_fraction)[Split.TRAIN]
-        tokenizer = train_tokenizer(studio, seed=self.seed, vocab_size=self.config.vocab_size)
+        studios = build_studios(seed=self.seed, heldout_fraction=self.heldout_fraction)
+        tokenizer = train_tokenizer(studios[Split.TRAIN], seed=self.seed, vocab_size=self.config.vocab_size)
         tokenizer.save(self.out_dir / TOKENIZER)
-        documents = language_corpus(studio, seed=self.seed)
+        documents, heldout = (language_corpus(studios[split], seed=self.seed) for split in (Split.TRAIN, Split.HELDOUT))
         return train_language_model(
             self.model,
             self.config,
             documents,
             tokenizer,
             self.out_dir / LANGUAGE,
+            heldout=heldout[:_NUM_HELDOUT_DOCUMENTS],
             seed=self.seed,
-            on_step=lambda step, total, loss: report(step, total + 1, loss),
+            on_step=lambda step, _, loss: report(step, self._num_reports, loss),
         )
 
-    def _assemble(self, report: Report) -> None:
+    def _assemble(self) -> None:
         tokenizer = load_tokenizer(self.out_dir / TOKENIZER)
         model = assemble(
             self.model,
             vocab_size=tokenizer.vocab_size,
-            language_path=self.out_dir / LANGUAGE,
+            language_path=self.language_path or self.out_dir / LANGUAGE,
             vision_path=self.out_dir / VISION,
             token_ids=model_token_ids(tokenizer),
             seed=self.seed,
         )
         save_model(model, self.out_dir / MODEL)
         copy_tokenizer(self.out_dir / TOKENIZER, self.out_dir / MODEL)
-        total = self.config.language_steps + 1
-        report(total, total, 0.0)
 
 
-def _train_vision(stage: BaseStage, results: Path) -> None:
+def train_vision(stage: BaseStage, results: Path) -> None:
+    """The child process: metrics to `results`; or the message of a NonFiniteLossError, and its exit code."""
     torch.set_num_threads(1)
+    try:
+        metrics = _train_tower(stage, lambda *_: None)
+    except NonFiniteLossError as error:
+        results.write_text(str(error), encoding="utf-8")
+        sys.exit(error.exit_code)
+    results.write_text(json.dumps(metrics), encoding="utf-8")
+
+
+def _train_tower(stage: BaseStage, on_step: Report) -> dict[str, float]:
     studio = build_studios(seed=stage.seed, heldout_fraction=stage.heldout_fraction)[Split.TRAIN]
-    metrics = train_vision_tower(
+    return train_vision_tower(
         stage.model,
         stage.config,
         studio,
         stage.out_dir / VISION,
         seed=stage.seed,
-        on_step=lambda *_: None,
+        on_step=on_step,
     )
-    results.write_text(json.dumps(metrics), encoding="utf-8")
+
+
+def read_vision_results(results: Path, exit_code: int | None) -> dict[str, float]:
+    """What the child process left.
+
+    Raises:
+        NonFiniteLossError: the child's own.
+        RetryableError: it ended without results.
+    """
+    if exit_code == NonFiniteLossError.exit_code and results.is_file():
+        raise NonFiniteLossError(f"vision tower, {results.read_text(encoding='utf-8')}")
+    if exit_code != EXIT_DONE:
+        raise RetryableError(f"the vision tower's process ended with code {exit_code}; see its output above")
+    metrics: dict[str, float] = json.loads(results.read_text(encoding="utf-8"))
+    return metrics

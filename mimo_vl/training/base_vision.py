@@ -14,11 +14,11 @@ from mimo_vl.config.model import ModelConfig
 from mimo_vl.config.training import BaseStageConfig, ScheduleConfig
 from mimo_vl.data.pipelines.base import NUM_CELL_CLASSES, digit_cells
 from mimo_vl.data.synthesis.studio import Studio
-from mimo_vl.errors import NonFiniteLossError
 from mimo_vl.model.assemble import fresh_vision_tower
 from mimo_vl.model.attention import VISION_ATTENTION, register
 from mimo_vl.model.checkpoint import save_vision_tower
 from mimo_vl.model.vision_layout import vision_layout
+from mimo_vl.training.non_finite import non_finite_error
 from mimo_vl.training.schedule import lr_factor
 
 _SCHEDULE = ScheduleConfig(kind="cosine", warmup_fraction=0.05, final_lr_ratio=0.05)
@@ -59,6 +59,9 @@ def train_vision_tower(
     """Train on endless new pictures of the studio's split and write the tower to `folder`.
 
     Returns loss of the first and last steps and the accuracy per cell of the last ones (a picture is never repeated).
+
+    Raises:
+        NonFiniteLossError: before the weights change, naming the step and the pictures by their numbers in it.
     """
     torch.manual_seed(seed)
     classifier = CellClassifier(model, seed=seed)
@@ -74,8 +77,9 @@ def train_vision_tower(
         grids = tuple((int(t), int(h), int(w)) for t, h, w in batch.grid_thw_N3.tolist())
         labels_K = torch.from_numpy(batch.labels_K)
         logits_KC = classifier(torch.from_numpy(batch.patches_PC), grids)
-        loss = functional.cross_entropy(logits_KC, labels_K)
-        _require_finite(loss, step)
+        losses_K = functional.cross_entropy(logits_KC, labels_K, reduction="none")
+        _require_finite(losses_K, config.vision_batch_size, step)
+        loss = losses_K.mean()
         losses.append(loss.item())
         accuracies.append((logits_KC.argmax(1) == labels_K).float().mean().item())
         for group in optimizer.param_groups:
@@ -94,6 +98,8 @@ def train_vision_tower(
     }
 
 
-def _require_finite(loss: torch.Tensor, step: int) -> None:
-    if not torch.isfinite(loss):
-        raise NonFiniteLossError(f"base.vision_lr: the loss of step {step} is {loss.item()}; lower the learning rate")
+def _require_finite(losses_K: torch.Tensor, num_pictures: int, step: int) -> None:
+    is_finite = torch.isfinite(losses_K).reshape(num_pictures, -1).all(1).tolist()
+    bad = [str(number) for number, is_good in enumerate(is_finite) if not is_good]
+    if bad:
+        raise non_finite_error("loss", step, bad, kind="pictures")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,9 +100,9 @@ def run_loop(
     context: RunContext,
     *,
     flops: FlopCount,
-    kept_values: dict[str, Any],
+    kept_values: Callable[[int], dict[str, Any]],
 ) -> tuple[History, Throughput]:
-    """Train to the end. `kept_values` travel in the checkpoints beside the history."""
+    """Train to the end. `kept_values`, by the number of steps done, travel in the checkpoints beside the history."""
     history = History()
     first_step = 0
     if built.resume is not None:
@@ -128,9 +128,9 @@ def run_loop(
         ),
         world=context.world,
         callbacks=[history, throughput, reporting],
-        state=lambda: {
+        state=lambda step: {
             "history": history.state(),
-            "kept": kept_values,
+            "kept": kept_values(step),
             "rows_per_step": recipe.units_per_step,
             "num_ranks": context.world.size,
             "zero_stage": recipe.parallelism.zero_stage,

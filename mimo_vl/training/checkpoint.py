@@ -1,10 +1,10 @@
 """What is in a training checkpoint, and how does a run continue from one, at the same or another number of ranks?
 
 step-<k>/state/…                 weights and optimizer shards (DeepSpeed)
-step-<k>/trainer.json            step, losses so far, shape of the run (rank 0)
+step-<k>/trainer.json            step, losses so far, shape of the run, state of the row plan (rank 0)
 step-<k>/random-rank-<r>.json    random states of rank r
 step-<k>/complete.json           digests of all of it, written last
-The order of the data is a pure function of the step, so the step is its whole state.
+The order of the data is a pure function of the step; the plan's state saves planning all rows before it once more.
 """
 
 from __future__ import annotations

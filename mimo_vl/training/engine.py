@@ -55,6 +55,9 @@ def start_distributed(world: World, *, init_method: str | None = None) -> None:
         import deepspeed.ops
 
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    else:
+        # Collectives on Python values work on the current device: without this, all ranks of a node on its first GPU.
+        torch.cuda.set_device(world.device)
     backend = "nccl" if world.is_gpu else "gloo"
     if not dist.is_initialized():
         dist.init_process_group(backend, init_method=init_method, rank=world.rank, world_size=world.size)

@@ -1,8 +1,9 @@
-"""How many floating-point operations does training take per token and per patch? Torch-free, from sizes alone.
+"""How many floating-point operations does training take per token, attended pair and patch? Torch-free.
 
 Two operations per multiply-add, three passes (forward; backward for inputs and for weights), so 6 per weight that a
-token meets; attention adds 12 * layers * width * context per token. A frozen tower below the trained part needs only
-its forward: 2 per weight. Recomputed activations are not counted: MFU counts useful work.
+token meets; attention adds 12 * layers * width per pair of a token and one that it attends to, in its own document
+alone. A frozen tower below the trained part needs only its forward: 2 per weight. Recomputed activations are not
+counted: MFU counts useful work. Left out: attention inside the vision tower.
 """
 
 from __future__ import annotations
@@ -37,10 +38,20 @@ class ParameterCount:
 
 @dataclass(frozen=True, kw_only=True)
 class FlopCount:
-    """Training operations per token of the language model and per vision patch."""
+    """Training operations per token of the language model, per attended pair and per vision patch."""
 
     per_token: float
+    per_pair: float
     per_patch: float
+
+    def total(self, *, num_tokens: float, num_pairs: float, num_patches: float) -> float:
+        """`num_pairs`: see `causal_pairs`."""
+        return num_tokens * self.per_token + num_pairs * self.per_pair + num_patches * self.per_patch
+
+
+def causal_pairs(num_tokens: float, *, document_length: float) -> float:
+    """Pairs of a token and one that it attends to, itself included, in documents of that many tokens."""
+    return num_tokens * (document_length + 1) / 2
 
 
 def count_parameters(model: ModelConfig, *, vocab_size: int | None = None) -> ParameterCount:
@@ -61,21 +72,26 @@ def count_parameters(model: ModelConfig, *, vocab_size: int | None = None) -> Pa
 
 
 def count_flops(
-    model: ModelConfig, *, trainable: Collection[Component], context: int, vocab_size: int | None = None
+    model: ModelConfig,
+    *,
+    trainable: Collection[Component],
+    has_language_head: bool = True,
+    vocab_size: int | None = None,
 ) -> FlopCount:
-    """`context`: tokens per sequence; a token attends to half of them on average."""
+    """`has_language_head` False for reward models, whose tokens never meet the output embedding."""
     parameters = count_parameters(model, vocab_size=vocab_size)
     language, vision = model.language, model.vision
-    multiplied = parameters.language - (0 if language.tie_word_embeddings else parameters.embedding)
-    width = language.num_heads * language.head_dim
+    num_matrices = (1 if language.tie_word_embeddings else 2) - (1 if has_language_head else 0)
+    multiplied = parameters.language - num_matrices * parameters.embedding
     # The language model passes gradients down even when frozen: forward and backward for inputs.
     language_passes = 3 if Component.LANGUAGE in trainable else 2
-    per_token = 2 * language_passes * multiplied + 4 * language_passes * language.num_layers * width * context / 2
+    # Attention has no weights of its own: backward is two passes, whatever trains.
+    per_pair = 3 * 4 * language.num_layers * language.num_heads * language.head_dim
     vision_passes = 3 if Component.VISION in trainable else 1
     merge = vision.spatial_merge_size**2
-    projector_passes = 3 if Component.PROJECTOR in trainable else 2
+    projector_passes = 3 if Component.PROJECTOR in trainable else (2 if Component.VISION in trainable else 1)
     per_patch = 2 * vision_passes * parameters.vision + 2 * projector_passes * parameters.projector / merge
-    return FlopCount(per_token=per_token, per_patch=per_patch)
+    return FlopCount(per_token=2 * language_passes * multiplied, per_pair=per_pair, per_patch=per_patch)
 
 
 def _language_layer(language: LanguageConfig) -> int:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import torch
 
-from mimo_vl.data.loader import materialise_row
 from mimo_vl.data.packing import pack
 from mimo_vl.data.plan import SampleRef
 from mimo_vl.data.readers.indexed import IndexedDataset
 from mimo_vl.processing.encode import SampleEncoder
 from mimo_vl.training.engine import TrainingEngine
 from mimo_vl.training.micro_batch import MicroBatch
-from mimo_vl.training.row_source import micro_batch_of
+from mimo_vl.training.row_source import materialise_row, micro_batch_of
 from mimo_vl.training.world import World, sum_over_ranks
 
 

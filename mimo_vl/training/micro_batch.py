@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
+from mimo_vl.processing.packed_row import PackedRow
+
 
 @dataclass(frozen=True, kw_only=True)
 class MicroBatch:
@@ -13,6 +17,7 @@ class MicroBatch:
     payload: what the step module's forward takes, on the CPU or already on the device.
     num_targets_S: what the loss is a mean over, per segment: supervised tokens, or 1 per pair.
     groups_S: name under which the segment's loss is logged (its data type).
+    num_pairs: pairs of a token and one that it attends to; documents do not see each other.
     """
 
     payload: object
@@ -20,6 +25,7 @@ class MicroBatch:
     groups_S: tuple[str, ...]
     num_targets_S: tuple[int, ...]
     num_tokens: int
+    num_pairs: int
     num_patches: int
 
     @property
@@ -28,7 +34,7 @@ class MicroBatch:
 
 
 class BatchSource(Protocol):
-    """Training data as a pure function of the step: nothing to save, nothing to restore."""
+    """Training data as a pure function of the step."""
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -38,3 +44,9 @@ class BatchSource(Protocol):
     def micro_batches(self, step: int) -> list[MicroBatch]:
         """This rank's share of optimizer step `step`; equally many on every rank and in every step."""
         ...
+
+
+def attended_pairs(row: PackedRow) -> int:
+    """Token i of a document attends to i tokens and itself: n (n + 1) / 2 pairs in n tokens."""
+    lengths_S = np.diff(row.cu_seqlens_S1)
+    return int((lengths_S * (lengths_S + 1) // 2).sum())

@@ -15,7 +15,7 @@ from mimo_vl.processing.encode import SampleEncoder
 from mimo_vl.processing.packed_row import EncodedSample, PackedRow, pack_row
 from mimo_vl.rewards.requests import answered
 from mimo_vl.schema.sample import PreferencePair
-from mimo_vl.training.micro_batch import MicroBatch
+from mimo_vl.training.micro_batch import MicroBatch, attended_pairs
 from mimo_vl.training.world import World
 
 _GROUP = "pair"
@@ -104,6 +104,7 @@ def pair_micro_batch(pairs: PairSet, indices: Sequence[int], encoder: SampleEnco
         groups_S=(_GROUP,) * len(indices),
         num_targets_S=(1,) * len(indices),
         num_tokens=len(row.input_ids_T),
+        num_pairs=attended_pairs(row),
         num_patches=len(row.patches_PC),
     )
 

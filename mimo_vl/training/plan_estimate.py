@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from mimo_vl.config.model import ModelConfig
 from mimo_vl.config.pipeline import PipelineConfig
 from mimo_vl.config.training import Component, ParallelismConfig, RewardModelConfig, StageConfig
-from mimo_vl.training.flops import ParameterCount, count_flops, count_parameters
+from mimo_vl.training.flops import ParameterCount, causal_pairs, count_flops, count_parameters
 from mimo_vl.vocabulary import PRETRAINING_STAGES, REWARD_MODEL_STAGES
 
 # Dense bf16 peak of the GPU that the plan is made for (H100 or H200 SXM), and the share of it that is assumed.
@@ -108,10 +108,14 @@ def _plan(
     num_trained = sum(count.of(component) for component in trainable)
     weights, gradients, moments = _state_bytes(count, num_trained, parallelism, model.dtype)
     activations = _activation_bytes(model, trainable, parallelism, tokens=sequence_length, patches=patches_per_row)
-    flops = count_flops(model, trainable=trainable, context=sequence_length, vocab_size=DEFAULT_VOCAB)
+    flops = count_flops(model, trainable=trainable, vocab_size=DEFAULT_VOCAB)
     # The tower is assumed to be half used: a full row of patches in every second row.
     patches_per_step = tokens_per_step / sequence_length * patches_per_row / 2
-    flops_per_step = tokens_per_step * flops.per_token + patches_per_step * flops.per_patch
+    flops_per_step = flops.total(
+        num_tokens=tokens_per_step,
+        num_pairs=causal_pairs(tokens_per_step, document_length=sequence_length),
+        num_patches=patches_per_step,
+    )
     return StagePlan(
         stage=name,
         gpus=parallelism.num_ranks,

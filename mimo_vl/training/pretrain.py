@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mimo_vl.config.training import Component, StageConfig
-from mimo_vl.data.plan import RowPlan
+from mimo_vl.data.plan import PlanState, RowPlan
 from mimo_vl.data.readers.indexed import IndexedDataset
 from mimo_vl.model.checkpoint import load_model, save_model
 from mimo_vl.model.freeze import apply_freeze_plan, enable_checkpointing, parameter_groups
@@ -35,18 +35,15 @@ def run_pretraining(context: RunContext) -> dict[str, float]:
     built = build_engine(module, groups, recipe, context)
     heldout = _heldout(config, encoder, context)
     loss_first = _loss_first(built, heldout, context)
+    datasets = open_datasets(context.input_dir(StageName.CURATE) / "datasets", "train", _mixture(config))
+    plan = _row_plan(datasets, config, recipe, built, context)
     history, throughput = run_loop(
         built,
-        _row_source(config, recipe, encoder, context),
+        RowSource(plan, datasets, encoder, rows_per_micro_batch=recipe.units_per_micro_batch, world=context.world),
         recipe,
         context,
-        flops=count_flops(
-            context.config.model,
-            trainable=config.trainable,
-            context=config.sequence_length,
-            vocab_size=encoder.tokenizer.vocab_size,
-        ),
-        kept_values={"loss_first": loss_first},
+        flops=count_flops(context.config.model, trainable=config.trainable, vocab_size=encoder.tokenizer.vocab_size),
+        kept_values=lambda step: {"loss_first": loss_first, "plan": plan.state(step).to_values()},
     )
     loss_last = mean_loss(built.engine, heldout, context.world)
     values = {
@@ -109,19 +106,25 @@ def _mixture(config: StageConfig) -> dict[str, float]:
     return {data_type.value: weight for data_type, weight in config.mixture.items()}
 
 
-def _row_source(config: StageConfig, recipe: Recipe, encoder: SampleEncoder, context: RunContext) -> RowSource:
-    mixture = _mixture(config)
-    datasets = open_datasets(context.input_dir(StageName.CURATE) / "datasets", "train", mixture)
+def _row_plan(
+    datasets: Mapping[str, IndexedDataset],
+    config: StageConfig,
+    recipe: Recipe,
+    built: EngineAndResume,
+    context: RunContext,
+) -> RowPlan:
     plan = RowPlan(
         {name: dataset.costs() for name, dataset in datasets.items()},
-        mixture=mixture,
+        mixture=_mixture(config),
         # Each stage draws its own order.
         seed=context.config.seed + PRETRAINING_STAGES.index(context.stage),
         capacity_tokens=config.sequence_length,
         capacity_patches=config.max_patches_per_row,
         rows_per_step=recipe.units_per_step,
     )
-    return RowSource(plan, datasets, encoder, rows_per_micro_batch=recipe.units_per_micro_batch, world=context.world)
+    if built.resume is not None:
+        plan.continue_from(PlanState.from_values(built.resume.values["kept"]["plan"]))
+    return plan
 
 
 def _heldout(config: StageConfig, encoder: SampleEncoder, context: RunContext) -> HeldoutBatch:

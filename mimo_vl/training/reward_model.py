@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 
-from mimo_vl.config.training import RewardModelConfig
+from mimo_vl.config.model import ModelConfig
+from mimo_vl.config.training import Component, RewardModelConfig
 from mimo_vl.model.checkpoint import load_model
+from mimo_vl.model.freeze import enable_checkpointing
 from mimo_vl.model.reward_head import RewardModel, save_reward_model
 from mimo_vl.processing.encode import SampleEncoder
 from mimo_vl.processing.tokenizer import load_tokenizer
 from mimo_vl.training.build import Recipe, build_engine, run_loop, set_threads, write_metrics
 from mimo_vl.training.engine import TrainingEngine
-from mimo_vl.training.flops import count_flops
+from mimo_vl.training.flops import FlopCount, count_flops
 from mimo_vl.training.pair_accuracy import pair_accuracy
 from mimo_vl.training.pair_source import PairSet, PairSource, pair_micro_batch, read_pairs
 from mimo_vl.training.run_context import RunContext
@@ -38,9 +41,7 @@ def run_reward_model(context: RunContext) -> dict[str, float]:
     pairs_dir = context.input_dir(StageName.CURATE_RL)
     train = read_pairs(pairs_dir, config.kind, "train")
     heldout = read_pairs(pairs_dir, config.kind, "heldout")
-    module = PreferenceStep(
-        RewardModel(load_model(folder, dtype=context.world.dtype)), center_penalty=config.center_penalty
-    )
+    module = build_module(folder, config, dtype=context.world.dtype)
     recipe = pair_recipe(config, num_pairs=len(train.pairs))
     built = build_engine(module, parameter_groups(module.model, config), recipe, context)
     source = PairSource(
@@ -57,8 +58,8 @@ def run_reward_model(context: RunContext) -> dict[str, float]:
         source,
         recipe,
         context,
-        flops=count_flops(context.config.model, trainable=(), context=0, vocab_size=encoder.tokenizer.vocab_size),
-        kept_values=first,
+        flops=reward_flops(context.config.model, vocab_size=encoder.tokenizer.vocab_size),
+        kept_values=lambda _: first,
     )
     last = evaluate(built.engine, heldout, encoder, recipe, context)
     values = {
@@ -78,15 +79,26 @@ def run_reward_model(context: RunContext) -> dict[str, float]:
     return {**values, **throughput.rates()}
 
 
+def build_module(folder: Path, config: RewardModelConfig, *, dtype: torch.dtype) -> PreferenceStep:
+    """A fresh head on the trunk in `folder`, whose towers recompute their activations as the configuration says."""
+    trunk = load_model(folder, dtype=dtype)
+    parallelism = config.parallelism
+    enable_checkpointing(trunk, vision=parallelism.checkpoint_vision, language=parallelism.checkpoint_language)
+    return PreferenceStep(RewardModel(trunk), center_penalty=config.center_penalty)
+
+
+def reward_flops(model: ModelConfig, *, vocab_size: int) -> FlopCount:
+    """The whole trunk trains; its language head is never met."""
+    return count_flops(model, trainable=tuple(Component), has_language_head=False, vocab_size=vocab_size)
+
+
 def pair_recipe(config: RewardModelConfig, *, num_pairs: int) -> Recipe:
     """Whole epochs over the pairs; a micro-batch is what one rank takes of a step, divided by the accumulation."""
     parallelism = config.parallelism
-    per_micro_batch = max(1, config.batch_pairs // (parallelism.num_ranks * parallelism.accumulation_steps))
-    per_step = per_micro_batch * parallelism.num_ranks * parallelism.accumulation_steps
     return Recipe(
-        num_steps=max(1, math.ceil(config.num_epochs * num_pairs / per_step)),
-        units_per_step=per_step,
-        units_per_micro_batch=per_micro_batch,
+        num_steps=max(1, math.ceil(config.num_epochs * num_pairs / config.batch_pairs)),
+        units_per_step=config.batch_pairs,
+        units_per_micro_batch=config.batch_pairs // (parallelism.num_ranks * parallelism.accumulation_steps),
         optimizer=config.optimizer,
         schedule=config.schedule,
         parallelism=parallelism,

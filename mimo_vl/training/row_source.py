@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mimo_vl.data.loader import materialise_row
-from mimo_vl.data.plan import RowPlan
+from mimo_vl.data.plan import Row, RowPlan
 from mimo_vl.data.readers.indexed import IndexedDataset
 from mimo_vl.processing.encode import SampleEncoder
-from mimo_vl.processing.packed_row import PackedRow
-from mimo_vl.training.micro_batch import MicroBatch
+from mimo_vl.processing.packed_row import PackedRow, pack_row
+from mimo_vl.training.micro_batch import MicroBatch, attended_pairs
 from mimo_vl.training.world import World
 
 
@@ -44,6 +43,19 @@ class RowSource:
         return [micro_batch_of(merge_rows(rows[i : i + size])) for i in range(0, len(rows), size)]
 
 
+def materialise_row(row: Row, datasets: Mapping[str, IndexedDataset], encoder: SampleEncoder) -> PackedRow:
+    """Read, encode and concatenate.
+
+    Raises:
+        CorruptDataError: names the sample.
+    """
+    samples = []
+    for ref in row:
+        record = datasets[ref.data_type][ref.index]
+        samples.append(encoder.encode(record.sample, record.media))
+    return pack_row(samples)
+
+
 def micro_batch_of(row: PackedRow) -> MicroBatch:
     """Count the targets of each sample of the row."""
     starts = row.cu_seqlens_S1[:-1]
@@ -53,6 +65,7 @@ def micro_batch_of(row: PackedRow) -> MicroBatch:
         groups_S=row.data_types,
         num_targets_S=tuple(np.add.reduceat(row.supervised_T.astype(np.int64), starts).tolist()),
         num_tokens=len(row.input_ids_T),
+        num_pairs=attended_pairs(row),
         num_patches=len(row.patches_PC),
     )
 

@@ -12,13 +12,10 @@ from dataclasses import dataclass
 
 import torch
 
-from mimo_vl.errors import NonFiniteLossError
 from mimo_vl.training.engine import TrainingEngine
 from mimo_vl.training.micro_batch import MicroBatch
+from mimo_vl.training.non_finite import non_finite_error
 from mimo_vl.training.world import World, gather_strings, sum_over_ranks
-
-# An error line with thousands of ids helps nobody.
-_MAX_IDS_SHOWN = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +26,7 @@ class StepResult:
     loss_by_group: dict[str, float]
     num_targets: int
     num_tokens: int
+    num_pairs: int
     num_patches: int
     grad_norm: float
     is_stop_requested: bool
@@ -66,23 +64,25 @@ def train_step(
         float(should_stop),
         float(len(totals.bad_sample_ids)),
         float(sum(m.num_tokens for m in micro_batches)),
+        float(sum(m.num_pairs for m in micro_batches)),
         float(sum(m.num_patches for m in micro_batches)),
     ]
     summed = sum_over_ranks([*counts, *totals.losses, *totals.targets], world)
     if summed[1]:
-        _raise_non_finite("loss", step, gather_strings(totals.bad_sample_ids, world))
+        raise non_finite_error("loss", step, gather_strings(totals.bad_sample_ids, world))
     engine.micro_step()
     grad_norm = engine.grad_norm()
     if not math.isfinite(grad_norm):
         all_ids = [sample_id for m in micro_batches for sample_id in m.sample_ids_S]
-        _raise_non_finite("gradient norm", step, gather_strings(all_ids, world))
-    losses, targets = summed[4 : 4 + len(groups)], summed[4 + len(groups) :]
+        raise non_finite_error("gradient norm", step, gather_strings(all_ids, world))
+    losses, targets = summed[len(counts) : len(counts) + len(groups)], summed[len(counts) + len(groups) :]
     return StepResult(
         loss=sum(losses) / num_targets,
         loss_by_group={g: s / n for g, s, n in zip(groups, losses, targets, strict=True) if n},
         num_targets=num_targets,
         num_tokens=int(summed[2]),
-        num_patches=int(summed[3]),
+        num_pairs=int(summed[3]),
+        num_patches=int(summed[4]),
         grad_norm=grad_norm,
         is_stop_requested=summed[0] > 0,
     )
@@ -107,17 +107,3 @@ class _GroupTotals:
                 continue
             self.losses[self._index[group]] += loss
             self.targets[self._index[group]] += num_targets
-
-
-def shown_samples(sample_ids: Sequence[str]) -> str:
-    """For an error: the first ids, and how many more there are."""
-    shown = ", ".join(sample_ids[:_MAX_IDS_SHOWN])
-    more = f" and {len(sample_ids) - _MAX_IDS_SHOWN} more" if len(sample_ids) > _MAX_IDS_SHOWN else ""
-    return f"{shown}{more}"
-
-
-def _raise_non_finite(what: str, step: int, sample_ids: Sequence[str]) -> None:
-    raise NonFiniteLossError(
-        f"step {step}: the {what} is not finite for samples {shown_samples(sample_ids)}; a retry would meet it again: "
-        "remove these samples or lower the learning rate"
-    )

@@ -31,7 +31,7 @@ class LoopConfig:
 class Trainer:
     """Runs updates `first_step` … `num_steps`; every rank runs the same.
 
-    state: values for trainer.json, asked for at each save.
+    state: values for trainer.json, asked for at each save, by the number of steps done.
     should_stop: this rank was told to end; all ranks then save after the same step and raise.
     """
 
@@ -43,7 +43,7 @@ class Trainer:
         *,
         world: World,
         callbacks: Sequence[Callback],
-        state: Callable[[], dict[str, Any]],
+        state: Callable[[int], dict[str, Any]],
         seal: Seal,
         should_stop: Callable[[], bool],
     ) -> None:
@@ -112,7 +112,7 @@ class Trainer:
                 self._engine,
                 self._config.checkpoint_folder,
                 step=step,
-                values=self._state(),
+                values=self._state(step),
                 world=self._world,
                 seal=self._seal,
                 keep=self._config.checkpoint.keep_last,

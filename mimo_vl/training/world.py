@@ -9,7 +9,9 @@ from typing import TypeVar, cast
 import torch
 import torch.distributed as dist
 
+from mimo_vl.errors import ConfigError
 from mimo_vl.model.device import compute_dtype
+from mimo_vl.training.settings import ACCELERATOR_VARIABLE, accelerator
 
 T = TypeVar("T")
 
@@ -43,8 +45,28 @@ class World:
 
 
 def current_world(rank: int, size: int, local_rank: int, local_size: int) -> World:
-    is_gpu = torch.cuda.is_available()
+    """On the device that DeepSpeed takes. Raises as `uses_gpus`."""
+    is_gpu = uses_gpus(accelerator(), num_gpus=torch.cuda.device_count(), local_size=local_size)
     return World(rank=rank, size=size, local_rank=local_rank, local_size=local_size, is_gpu=is_gpu)
+
+
+def uses_gpus(wanted: str, *, num_gpus: int, local_size: int) -> bool:
+    """Whether the ranks of a node train on its GPUs: as DeepSpeed was told (`wanted`), else where there are any.
+
+    Raises:
+        ConfigError: fewer GPUs than ranks (a CPU would be a hundred times slower, so nobody falls back to it
+            unasked), or a device that is neither.
+    """
+    if wanted == "cpu" or (not wanted and num_gpus == 0):
+        return False
+    if wanted not in ("", "cuda"):
+        raise ConfigError(f"{ACCELERATOR_VARIABLE} is {wanted!r}, wanted cpu, cuda or nothing")
+    if num_gpus < local_size:
+        raise ConfigError(
+            f"parallelism: {local_size} ranks on this node but {num_gpus} visible GPUs, and each rank takes one; lower "
+            f"num_ranks, or set {ACCELERATOR_VARIABLE}=cpu to train on the CPU"
+        )
+    return True
 
 
 def sum_over_ranks(values: Sequence[float], world: World) -> list[float]:

@@ -5,6 +5,7 @@ Once `status.startedAt` is set only the controls (suspend, cancel, retry, approv
 
 workloads.py   what runs a stage, and its pods
 status.py      phase, stages, conditions
+storage_settings.py    store and tracking
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from operators.mimo_pipeline.status import (
     TERMINAL_PHASES,
     TERMINAL_STATES,
     Condition,
+    LastFailure,
     MimoPipelineStatus,
     Phase,
     PipelineRuntime,
@@ -29,6 +31,7 @@ from operators.mimo_pipeline.status import (
     StageState,
     StageStatus,
 )
+from operators.mimo_pipeline.storage_settings import StoreSettings, TrackingSettings
 from operators.mimo_pipeline.workloads import (
     JobWorkload,
     PodSettings,
@@ -41,6 +44,7 @@ from operators.mimo_pipeline.workloads import (
 
 GROUP, VERSION, KIND, PLURAL = "mimo.dev", "v1alpha1", "MimoPipeline", "mimopipelines"
 
+DAY_S = 86_400
 # Fields of the spec that may change while the pipeline runs.
 CONTROL_FIELDS = frozenset({"suspend", "cancel", "retry", "approvals", "ttl_seconds_after_finished"})
 
@@ -59,16 +63,16 @@ class Gate(ApiModel):
     """Name of a metric in the manifest."""
     comparison: Comparison
     """How it has to compare."""
-    threshold: float
+    threshold: float = Field(ge=-1e15, le=1e15)
     """What it is compared with."""
 
 
 class RetryPolicy(ApiModel):
     max_attempts: int = Field(default=3, ge=1, le=100)
     """Attempts that may fail; interruptions that are explained do not count."""
-    backoff_seconds: float = Field(default=5.0, ge=0)
+    backoff_seconds: float = Field(default=5.0, ge=0, le=DAY_S)
     """Before the second attempt; doubled each time, up to maxBackoffSeconds."""
-    max_backoff_seconds: float = Field(default=300.0, ge=0)
+    max_backoff_seconds: float = Field(default=300.0, ge=0, le=DAY_S)
     """No wait is longer."""
 
 
@@ -133,28 +137,6 @@ class InputSpec(ApiModel):
         return (self.secret_ref, self.endpoint, self.region, self.secure) != (None, None, None, None)
 
 
-class StoreSettings(ApiModel):
-    """Where artifacts are kept. `secret` holds AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."""
-
-    uri: Uri
-    """s3://bucket/prefix"""
-    endpoint: ObjectName = ""
-    """Host:port of the S3 server; empty = that of Amazon."""
-    region: str = Field(default="us-east-1", max_length=63)
-    """Of the bucket."""
-    secure: bool = True
-    """TLS to the server."""
-    secret: ObjectName
-    """Name of the Secret with the keys."""
-    ca_config_map: ObjectName = ""
-    """ConfigMap with key ca.crt, for stores with a private authority."""
-
-
-class TrackingSettings(ApiModel):
-    uri: Uri = ""
-    """MLflow server; empty = metrics are only journalled."""
-
-
 class RetryRequest(ApiModel):
     """Run `from` and everything after it anew. A new nonce is a new request."""
 
@@ -191,7 +173,7 @@ class MimoPipelineSpec(ApiModel):
     """Stages that may run at once, where their order allows it."""
     queue_name: LabelValue = ""
     """Kueue LocalQueue that admits the jobs of the stages; empty = none."""
-    ttl_seconds_after_finished: int | None = Field(default=None, ge=0)
+    ttl_seconds_after_finished: int | None = Field(default=None, ge=0, le=3650 * DAY_S)
     """Deletes the finished jobs after this time, never artifacts."""
     suspend: bool = False
     """Save and stop the running stage; start nothing until it is false again."""
@@ -228,6 +210,7 @@ __all__ = [
     "Gate",
     "InputSpec",
     "JobWorkload",
+    "LastFailure",
     "MimoPipelineSpec",
     "MimoPipelineStatus",
     "Phase",

@@ -1,6 +1,7 @@
-"""What all types of the MimoPipeline resource share: camelCase JSON, unknown fields refused, bounded strings.
+"""What all types of the MimoPipeline resource share: camelCase JSON, unknown fields refused, bounds everywhere.
 
-Every string, list and map has a bound: the API server refuses rules over unbounded values.
+Every string, list, map and number has a bound: the API server refuses rules over unbounded values, and arithmetic with
+a number that nobody means, such as a time of 10^12 seconds, overflows.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ ObjectName = Annotated[str, Field(max_length=253)]
 Uri = Annotated[str, Field(max_length=1024)]
 Digest = Annotated[str, Field(max_length=80)]
 ShortText = Annotated[str, Field(max_length=128)]
+MAX_COUNT = 10**15
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+ExitCode = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
 Message = Annotated[str, Field(max_length=1024)]
 
 

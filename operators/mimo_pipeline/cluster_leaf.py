@@ -59,6 +59,7 @@ class LeafFacts:
     phase: LeafPhase = LeafPhase.STARTING
     is_queued: bool = False
     """Suspended with a queue's name on it: the queue decides when it runs."""
+    created_at: datetime | None = None
     deleting_since: datetime | None = None
     ended_at: datetime | None = None
     exit_code: int | None = None
@@ -93,6 +94,7 @@ def parse_leaf(leaf: Mapping[str, Any]) -> LeafFacts | None:
         key=annotations.get(ANNOTATION_STAGE_KEY, ""),
         owner_uid=owners[0].get("uid", "") if owners else "",
         is_queued=facts["phase"] == LeafPhase.SUSPENDED and bool(labels.get(_QUEUE_LABEL)),
+        created_at=parse_time(metadata.get("creationTimestamp")),
         deleting_since=parse_time(metadata.get("deletionTimestamp")),
         **facts,
     )

@@ -21,6 +21,7 @@ from operators.mimo_pipeline.api import StageProgress
 from operators.mimo_pipeline.cluster_leaf import LeafFacts
 from operators.mimo_pipeline.cluster_pods import ContainerEnd, PodFacts
 from operators.mimo_pipeline.draft import MAX_MESSAGE
+from operators.mimo_pipeline.outcomes import NODE_LOST
 from operators.mimo_pipeline.plan import LeafPhase, Output, StageObservation
 
 # Time that the pods of a finished job get to go by themselves (its controller removes them).
@@ -55,6 +56,8 @@ class AttemptFacts:
     pods: tuple[PodFacts, ...] = ()
     vanished: tuple[PodFacts, ...] = ()
     store: StoreEvidence = StoreEvidence()
+    refusal: str = ""
+    """What refuses pods that its job should have."""
 
 
 def lost_pods(facts: AttemptFacts, now: datetime, node_lost_timeout_s: float) -> list[PodFacts]:
@@ -98,6 +101,7 @@ def observe_attempt(facts: AttemptFacts, now: datetime, node_lost_timeout_s: flo
         finishing_s=(now - seen_at).total_seconds() if seen_at else None,
         checkpoint_step=facts.store.checkpoint_step,
         progress=_progress(facts.store.progress),
+        image_id=next((p.image_id for p in sorted(everyone, key=lambda p: p.name) if p.image_id), ""),
         object_exists=facts.leaf is not None,
     )
 
@@ -217,7 +221,7 @@ def _last_words(facts: AttemptFacts, pods: Sequence[PodFacts], code: int | None)
     if faults:
         return "DiskLimitExceeded", f"{faults[0]}; raise pod.scratchSize"
     if facts.store.is_revoked:
-        return "NodeLost", "its node stopped answering; the attempt was revoked and is not waited for"
+        return NODE_LOST, "its node stopped answering; the attempt was revoked and is not waited for"
     if code in (None, facts.leaf.exit_code if facts.leaf else None) and facts.leaf is not None:
         return facts.leaf.reason, facts.leaf.message
     return "", ""
@@ -228,6 +232,8 @@ def _obstacle(facts: AttemptFacts) -> tuple[str, str]:
     leaf = facts.leaf
     if leaf is not None and leaf.is_queued:
         return "Queued", "waits for admission by its queue"
+    if leaf is not None and facts.refusal:
+        return "FailedCreate", f"pods of {leaf.kind} {leaf.name} are refused: {facts.refusal}"
     found = [(p.name, p.trouble) for p in facts.pods if p.trouble is not None]
     if found:
         name, trouble = min(found)

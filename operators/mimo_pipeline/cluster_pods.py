@@ -41,6 +41,7 @@ class PodFacts:
     attempt: int
     run: str = ""
     """Of which pipeline of this name (naming.run_label)."""
+    created_at: datetime | None = None
     phase: str = "Pending"
     is_ray: bool = False
     """Its containers run Ray: their exit codes say nothing about the stage, only exit records do."""
@@ -52,6 +53,8 @@ class PodFacts:
     """The kubelet ended it because it used more disk than it may: it would do so again."""
     unreachable_since: datetime | None = None
     """Its node stopped answering; the containers may still run."""
+    image_id: str = ""
+    """Of its container's image, by digest, once it was pulled."""
     ends: tuple[ContainerEnd, ...] = ()
     trouble: tuple[str, str] | None = None
     """Reason and message of why it does not start."""
@@ -98,6 +101,7 @@ def parse_pod(pod: Mapping[str, Any]) -> PodFacts | None:
         stage=labels[LABEL_STAGE],
         attempt=int(attempt),
         run=labels.get(LABEL_RUN, ""),
+        created_at=parse_time(metadata.get("creationTimestamp")),
         phase=status.get("phase") or "Pending",
         is_ray=_LABEL_RAY_GROUP in labels,
         deletion_requested_at=deletion,
@@ -105,6 +109,7 @@ def parse_pod(pod: Mapping[str, Any]) -> PodFacts | None:
         is_disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True" and not fault,
         fault=fault,
         unreachable_since=_unreachable_since(status, conditions),
+        image_id=_image_id(status),
         ends=tuple(_ends(status)),
         trouble=_trouble(status, conditions),
     )
@@ -118,6 +123,7 @@ def merge(old: PodFacts, new: PodFacts) -> PodFacts:
         deletion_requested_at=new.deletion_requested_at or old.deletion_requested_at,
         is_disrupted=new.is_disrupted or old.is_disrupted,
         fault=new.fault or old.fault,
+        image_id=new.image_id or old.image_id,
         ends=new.ends or old.ends,
         deletion_seen=old.deletion_seen,
         failure_seen=old.failure_seen,
@@ -142,6 +148,10 @@ def _unreachable_since(status: Mapping[str, Any], conditions: Mapping[str, Mappi
     if status.get("phase") != "Running" or not is_marked:
         return None
     return parse_time(ready.get("lastTransitionTime"))
+
+
+def _image_id(status: Mapping[str, Any]) -> str:
+    return next((c["imageID"] for c in status.get("containerStatuses") or () if c.get("imageID")), "")
 
 
 def _ends(status: Mapping[str, Any]) -> list[ContainerEnd]:

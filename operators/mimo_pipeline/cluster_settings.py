@@ -13,6 +13,9 @@ from pydantic import Field, ValidationError
 from mimo_vl.errors import ConfigError
 from operators.mimo_pipeline.api import ApiModel, PodSettings, StoreSettings
 
+# Another placeholder would stay in the address.
+_LINK = r"^(https?://([^\s{}]|\{namespace\}|\{pipeline\})+)?$"
+
 
 class Image(ApiModel):
     """`reference`: with registry and tag or digest, as the kubelet pulls it."""
@@ -70,6 +73,8 @@ class KubeflowSettings(ApiModel):
     """Of the steps; empty = the one that Kubeflow Pipelines gives them."""
     token_file: str = ""
     """Empty = its API asks for no token."""
+    ui: str = ""
+    """Address of its pages as browsers reach it; empty = runs are named by their id alone."""
 
 
 class ClusterSettings(ApiModel):
@@ -90,6 +95,8 @@ class ClusterSettings(ApiModel):
     resync_interval_s: float = Field(default=120.0, ge=1)
     gpu_hour_price: float = Field(default=0.0, ge=0)
     """Of one GPU, in the money of whoever reads the dashboards; 0 = costs are shown as 0."""
+    cluster_link: str = Field(default="", pattern=_LINK)
+    """Address of a page that shows a pipeline, with {namespace} and {pipeline} in it; empty = there is none."""
     kubeflow: KubeflowSettings | None = None
     """None = pipelines are not shown in Kubeflow Pipelines."""
     pipeline_namespaces: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from typing import Literal
 
 from operators.mimo_pipeline.api import ACTIVE_STATES, TERMINAL_STATES, Condition, MimoPipelineSpec, Phase, StageState
 from operators.mimo_pipeline.api import StageStatus as Stage
+from operators.mimo_pipeline.status import MAX_CONDITION_MESSAGE
 
 VALID, RUNNING, SUSPENDED, SUCCEEDED, FAILED = "Valid", "Running", "Suspended", "Succeeded", "Failed"
 
@@ -41,7 +42,7 @@ def updated(
                 type=kind,
                 status=status,
                 reason=reason,
-                message=message[:1024],
+                message=message[:MAX_CONDITION_MESSAGE],
                 observed_generation=generation,
                 last_transition_time=since,
             )

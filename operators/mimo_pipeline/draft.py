@@ -18,8 +18,8 @@ from operators.mimo_pipeline.plan import (
 )
 from operators.mimo_pipeline.stage_graph import topological
 
-# Characters of a message that are kept in the status (Kubernetes objects stay small).
-MAX_MESSAGE = 1024
+# Characters of a message and of a reason that are kept in the status (Kubernetes objects stay small).
+MAX_MESSAGE, MAX_REASON = 1024, 128
 
 
 class Draft:
@@ -42,7 +42,9 @@ class Draft:
         old = self.stages[name]
         if "message" in changes:
             changes["message"] = changes["message"][:MAX_MESSAGE]
-        new = old.model_copy(update=changes)
+        if "reason" in changes:
+            changes["reason"] = changes["reason"][:MAX_REASON]
+        new = _timed(old, old.model_copy(update=changes), self.now)
         self.stages[name] = new
         if new.state != old.state:
             self.events.append(_transition(new))
@@ -94,6 +96,16 @@ class Draft:
             hint = "; nothing starts until it is resumed" if phase == Phase.SUSPENDED else ""
             self.events.append(Event(type=kind, reason=f"Pipeline{phase}", message=f"pipeline is {phase}{hint}"))
         self.change(phase=phase)
+
+
+def _timed(old: StageStatus, new: StageStatus, now: datetime) -> StageStatus:
+    """Whatever ends an attempt, and whatever a stage begins anew, the time that it ran is kept."""
+    ran_s, since = old.running_seconds, new.running_since
+    if new.state != StageState.RUNNING:
+        if old.running_since is not None:
+            ran_s += max(0.0, (now - old.running_since).total_seconds())
+        since = None
+    return new.model_copy(update={"running_seconds": ran_s, "running_since": since})
 
 
 def _transition(stage: StageStatus) -> Event:

@@ -15,22 +15,24 @@ logger = logging.getLogger(__name__)
 
 
 class KeyIndex:
-    """Looks keys up; what was found once stays found for this run."""
+    """Looks keys up. An output may be deleted at any time: before it is used, it is read again."""
 
     def __init__(self, store: ArtifactStore, namespace: str, storage: StorageConfig) -> None:
         self._store, self._namespace, self._storage = store, namespace, storage
         self._found: dict[str, Output] = {}
 
-    def look_up(self, keys: set[str]) -> dict[str, Output | None]:
-        return {key: self._look_up(key) for key in sorted(keys)}
+    def look_up(self, to_start: set[str], to_enter: set[str]) -> dict[str, Output | None]:
+        """`to_start`: as the store has it now. `to_enter`: that there was an entry once is enough."""
+        known = {key: self._found[key] for key in (to_enter - to_start) & self._found.keys()}
+        return known | {key: self._look_up(key) for key in sorted((to_start | to_enter) - known.keys())}
 
     def _look_up(self, key: str) -> Output | None:
-        if key not in self._found:
-            output = self._read(key)
-            if output is None:
-                return None
+        output = self._read(key)
+        if output is None:
+            self._found.pop(key, None)
+        else:
             self._found[key] = output
-        return self._found[key]
+        return output
 
     def _read(self, key: str) -> Output | None:
         try:

@@ -52,16 +52,26 @@ def is_ready(stage: StageSpec, stages: Mapping[str, StageStatus]) -> bool:
 
 
 def keys_to_look_up(spec: MimoPipelineSpec, status: MimoPipelineStatus) -> set[str]:
-    """Keys whose index entry the next reconcile wants to know: stages about to start, and fresh outputs to enter."""
+    """Keys whose index entry the next reconcile wants to know."""
+    return keys_to_start(spec, status) | keys_to_enter(status)
+
+
+def keys_to_start(spec: MimoPipelineSpec, status: MimoPipelineStatus) -> set[str]:
+    """Of stages that may start now, or take an earlier output instead."""
     if status.runtime is None:
         return set()
     stages = {s.name: s for s in status.stages}
-    keys = {s.key for s in stages.values() if s.state == StageState.SUCCEEDED and not s.reused}
+    keys = set()
     for stage in spec.stages:
         current = stages.get(stage.name)
         if current and current.state in WAITING_STATES and is_ready(stage, stages):
             keys.add(stage_key(stage, stage_inputs(spec, stage, stages), status.runtime))
     return keys
+
+
+def keys_to_enter(status: MimoPipelineStatus) -> set[str]:
+    """Of fresh outputs, which belong into the index."""
+    return {s.key for s in status.stages if s.state == StageState.SUCCEEDED and not s.reused}
 
 
 # States from which an attempt may start.

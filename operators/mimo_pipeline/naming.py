@@ -19,6 +19,8 @@ LABEL_RUN = "mimo.dev/run"
 # What a pod is for; values: builders/pod_settings.py, PodKind.
 LABEL_COMPONENT = "mimo.dev/component"
 ANNOTATION_STAGE_KEY = "mimo.dev/stage-key"
+# What `mimo run` was given besides its folder: a run goes on with the same only.
+ANNOTATION_RUN_OPTIONS = "mimo.dev/run-options"
 # On a MimoPipeline: who made it, and the run in Kubeflow Pipelines that shows and steers it.
 LABEL_MADE_BY = "mimo.dev/made-by"
 MADE_BY_KUBEFLOW = "kubeflow-pipelines"

@@ -19,6 +19,7 @@ MAX_FREE_RESUMES = 3
 _KILLED = 128 + signal.SIGKILL
 # Reason in a stage's status while an eviction is under way: the pods that prove it may be gone when it has ended.
 EVICTING = "Evicting"
+EVICTED, NODE_LOST = "Evicted", "NodeLost"
 
 
 class Verdict(StrEnum):
@@ -47,7 +48,8 @@ def judge(stage: StageStatus, seen: StageObservation | None) -> Outcome:
     if was_stopped:
         return Outcome(Verdict.STOPPED, "Stopped", text or "stopped on request", stage.free_resumes)
     if stage.reason == EVICTING or (seen is not None and seen.is_evicted):
-        return Outcome(Verdict.FREE, "Evicted", text or "its pod was evicted", stage.free_resumes)
+        reason = NODE_LOST if own_reason == NODE_LOST else EVICTED
+        return Outcome(Verdict.FREE, reason, text or "its pod was evicted", stage.free_resumes)
     if code == EXIT_RESUME:
         return _interrupted(stage, seen, text)
     return Outcome(Verdict.COUNTED, *_failure(code, seen, text), stage.free_resumes)

@@ -16,8 +16,10 @@ from prometheus_client.registry import Collector
 
 from mimo_vl.observability import metrics
 from mimo_vl.observability.prometheus import Sample, gauge_families, run_samples
-from operators.mimo_pipeline.api import TERMINAL_STATES, MimoPipelineStatus, StageState, StageStatus
+from operators.mimo_pipeline.api import TERMINAL_STATES, LastFailure, MimoPipelineStatus, StageState, StageStatus
 
+# Characters of a label: enough for the sentence that people look for; the rest is in the status.
+_MAX_MESSAGE = 200
 _SHOWN_AREAS = frozenset({"pipeline"}) | metrics.STAGE_AREAS
 
 
@@ -92,14 +94,15 @@ class PipelineMetrics(Collector):
     ) -> Iterator[Sample]:
         gpus = shown.num_gpus.get(stage.name, 0)
         queued_s = self._queued_s.get((shown.namespace, shown.name, stage.name), 0.0)
-        lasted_s = _lasted_s(stage, now)
         yield Sample(metrics.STAGE_STATE, {**labels, "state": str(stage.state), "reason": stage.reason}, 1.0)
         yield Sample(metrics.STAGE_ATTEMPT, labels, stage.attempt)
         yield Sample(metrics.STAGE_FAILURES, labels, stage.failures)
-        yield Sample(metrics.STAGE_TIME, labels, lasted_s)
+        if stage.last_failure is not None:
+            yield Sample(metrics.STAGE_LAST_FAILURE, {**labels, **_why(stage.last_failure)}, 1.0)
+        yield Sample(metrics.STAGE_TIME, labels, _lasted_s(stage, now))
         yield Sample(metrics.STAGE_QUEUE_TIME, labels, queued_s)
         yield Sample(metrics.STAGE_GPUS, labels, gpus)
-        yield Sample(metrics.GPU_TIME, labels, gpus * max(0.0, lasted_s - queued_s))
+        yield Sample(metrics.GPU_TIME, labels, gpus * _ran_s(stage, now))
 
 
 def _lasted_s(stage: StageStatus, now: datetime) -> float:
@@ -108,6 +111,19 @@ def _lasted_s(stage: StageStatus, now: datetime) -> float:
         return 0.0
     end = (stage.finished_at or now) if stage.state in TERMINAL_STATES else now
     return max(0.0, (end - stage.started_at).total_seconds())
+
+
+def _ran_s(stage: StageStatus, now: datetime) -> float:
+    """Of all attempts, without queues, pauses and waiting for people."""
+    running_s = (now - stage.running_since).total_seconds() if stage.running_since is not None else 0.0
+    return stage.running_seconds + max(0.0, running_s)
+
+
+def _why(failure: LastFailure) -> dict[str, str]:
+    message = failure.message
+    if len(message) > _MAX_MESSAGE:
+        message = f"{message[: _MAX_MESSAGE - 1]}…"
+    return {metrics.ATTEMPT_LABEL: str(failure.attempt), "reason": failure.reason, "message": message}
 
 
 def _left_behind(shown: ShownPipeline, labels: Mapping[str, str]) -> Iterator[Sample]:

@@ -58,6 +58,8 @@ class StageObservation:
     """Seconds since the manifest was written."""
     checkpoint_step: int | None = None
     progress: StageProgress | None = None
+    image_id: str = ""
+    """Image of its pods, by digest; empty where there are none."""
     object_exists: bool = False
     """A finished job object that the TTL may delete."""
 

@@ -39,7 +39,7 @@ def reconcile(spec: MimoPipelineSpec, status: MimoPipelineStatus, observed: Obse
     """
     wrong = problems(observed.pipeline, spec)
     if wrong:
-        return _refuse(status, observed, now, "InvalidSpec", wrong)
+        return _refuse(status, observed, now, "InvalidSpec", [*wrong, *observed.problems])
     draft = Draft(spec, status, observed, now)
     if not _start_once(draft):
         return _refuse(status, observed, now, "InvalidConfiguration", list(observed.problems) or ["not composed yet"])

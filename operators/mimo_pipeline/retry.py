@@ -43,6 +43,7 @@ def _anew(draft: Draft, stage: StageStatus) -> dict[str, object]:
         attempt=max(stage.attempt, newest.attempt if newest else 0),
         rerun=True,
         reason="RetryRequested",
+        last_failure=stage.last_failure,
     )
     blank = blank.model_copy(update={"fresh_after_attempt": blank.attempt})
     return {name: getattr(blank, name) for name in StageStatus.model_fields}
@@ -55,5 +56,11 @@ def reopen(status: MimoPipelineStatus) -> MimoPipelineStatus:
 
 
 def _reopened(stage: StageStatus) -> StageStatus:
-    kept = {"attempt": stage.attempt, "key": stage.key, "fresh_after_attempt": stage.fresh_after_attempt}
-    return StageStatus(name=stage.name, **kept)
+    return StageStatus(
+        name=stage.name,
+        attempt=stage.attempt,
+        key=stage.key,
+        fresh_after_attempt=stage.fresh_after_attempt,
+        last_failure=stage.last_failure,
+        running_seconds=stage.running_seconds,
+    )

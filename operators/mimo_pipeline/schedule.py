@@ -93,6 +93,7 @@ def _start(draft: Draft, stage: StageSpec, create: Create) -> None:
         resume_step=step,
         progress=None,
         exit_code=None,
+        image_id="",
         not_before=None,
         reused=False,
     )

@@ -105,7 +105,7 @@ def _plain(kind: str, node: Mapping[str, Any]) -> str:
     low, high = node.get("minimum"), node.get("maximum")
     if low is None:
         return kind
-    return f"{kind}, {low:g} to {high:g}" if high is not None else f"{kind}, at least {low:g}"
+    return f"{kind}, {low:.15g} to {high:.15g}" if high is not None else f"{kind}, at least {low:.15g}"
 
 
 def _bound(node: Mapping[str, Any], keyword: str) -> str:

@@ -8,10 +8,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
-from operators.mimo_pipeline.api_model import ApiModel, Digest, Message, ShortText, StageName, Uri
+from operators.mimo_pipeline.api_model import (
+    MAX_COUNT,
+    ApiModel,
+    Count,
+    Digest,
+    ExitCode,
+    Message,
+    ShortText,
+    StageName,
+    Uri,
+)
+from operators.mimo_pipeline.storage_settings import StoreSettings, TrackingSettings
 
 # A progress record with more is cut: objects in the API server stay small.
 MAX_METRICS = 64
+# As in metav1.Condition.
+MAX_CONDITION_MESSAGE = 32_768
 
 
 class Phase(StrEnum):
@@ -47,6 +60,10 @@ def _cut(text: Any) -> Any:
     return text[:1024] if isinstance(text, str) else text
 
 
+def _bounded(number: Any) -> Any:
+    return min(max(number, 0), MAX_COUNT) if isinstance(number, int) else number
+
+
 def _fewest(metrics: Any) -> Any:
     return dict(sorted(metrics.items())[:MAX_METRICS]) if isinstance(metrics, dict) else metrics
 
@@ -54,9 +71,9 @@ def _fewest(metrics: Any) -> Any:
 class StageProgress(ApiModel):
     """Written by the stage itself: what is too long is cut, never refused."""
 
-    step: int
+    step: Annotated[Count, BeforeValidator(_bounded)]
     """Where the stage is."""
-    total: int = 0
+    total: Annotated[Count, BeforeValidator(_bounded)] = 0
     """0 = not known."""
     unit: ShortText = "steps"
     """What a step is."""
@@ -66,12 +83,25 @@ class StageProgress(ApiModel):
     """The latest values, such as the loss."""
 
 
+class LastFailure(ApiModel):
+    """The latest attempt that ended without success: failed, evicted, interrupted, lost or revoked."""
+
+    attempt: Count
+    """Which attempt it was."""
+    reason: ShortText = ""
+    """Why it ended, as one word."""
+    message: Message = ""
+    """The same for people."""
+    exit_code: ExitCode | None = None
+    """Of that attempt; not set when it left none."""
+
+
 class StageStatus(ApiModel):
     name: StageName
     """As in the spec."""
     state: StageState = StageState.PENDING
     """Where the stage stands."""
-    attempt: int = 0
+    attempt: Count = 0
     """The latest attempt; 0 = none yet."""
     key: Digest = ""
     """Identity of the work; equal keys are reused."""
@@ -90,19 +120,27 @@ class StageStatus(ApiModel):
     finished_at: datetime | None = None
     """When it ended."""
     progress: StageProgress | None = None
-    exit_code: int | None = None
+    exit_code: ExitCode | None = None
     """Of the latest attempt, once it has ended."""
-    failures: int = 0
+    image_id: Uri = ""
+    """Image that the latest attempt's pods run, by digest, as their node says."""
+    last_failure: LastFailure | None = None
+    """Kept while later attempts run, and after one of them succeeded."""
+    running_seconds: float = Field(default=0.0, ge=0, le=MAX_COUNT)
+    """Time that attempts ran, from their first running pod until none was left; of all attempts that have ended."""
+    running_since: datetime | None = None
+    """The same of the attempt that runs now began here."""
+    failures: Count = 0
     """Attempts that count against retry.maxAttempts."""
-    free_resumes: int = 0
+    free_resumes: Count = 0
     """Unexplained exits with 75 in a row, without a newer checkpoint."""
-    resume_step: int = -1
+    resume_step: int = Field(default=-1, ge=-1, le=MAX_COUNT)
     """Checkpoint step that the latest attempt started from; -1 = none."""
     not_before: datetime | None = None
     """End of the back-off."""
-    stopped_attempt: int = 0
+    stopped_attempt: Count = 0
     """The attempt that the controller itself stopped: its end is explained."""
-    fresh_after_attempt: int = 0
+    fresh_after_attempt: Count = 0
     """Set by a retry request: checkpoints of attempts up to this one, and earlier outputs, are not used."""
     rerun: bool = False
     """True from a retry request until the stage has its new output: the earlier one is not reused."""
@@ -119,6 +157,10 @@ class PipelineRuntime(ApiModel):
     """Sources and lock files."""
     image_digests: dict[str, Uri] = Field(default_factory=dict, max_length=16)
     """References of the images of stages."""
+    store: StoreSettings | None = None
+    """Where all attempts keep their artifacts; on one machine not set."""
+    tracking: TrackingSettings | None = None
+    """Where all attempts send their metrics; on one machine not set."""
     spec_digest: Digest = ""
     """What of the spec must not change."""
 
@@ -130,9 +172,9 @@ class Condition(ApiModel):
     """Whether it holds."""
     reason: str = Field(max_length=1024)
     """Why, as one word."""
-    message: str = Field(default="", max_length=32768)
+    message: str = Field(default="", max_length=MAX_CONDITION_MESSAGE)
     """The same for people."""
-    observed_generation: int = 0
+    observed_generation: Count = 0
     """Generation of the spec that it is about."""
     last_transition_time: datetime
     """When `status` last changed."""
@@ -141,7 +183,7 @@ class Condition(ApiModel):
 class MimoPipelineStatus(ApiModel):
     """Written by the controller only."""
 
-    observed_generation: int = 0
+    observed_generation: Count = 0
     """Generation of the spec that the controller has seen."""
     phase: Phase = Phase.PENDING
     """Where the pipeline stands."""
@@ -149,7 +191,7 @@ class MimoPipelineStatus(ApiModel):
     """The stage that the next four fields are about: the one that runs, waits or failed; empty when all succeeded."""
     progress: ShortText = ""
     """Steps of the current stage, such as 12/40; stages that succeeded where none is current."""
-    attempt: int = 0
+    attempt: Count = 0
     """Attempt of the current stage."""
     message: Message = ""
     """What the current stage does, or why it does not."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from operators.mimo_pipeline.api import ACTIVE_STATES, StageSpec, StageState, StageStatus
-from operators.mimo_pipeline.draft import Draft
+from operators.mimo_pipeline.api import ACTIVE_STATES, LastFailure, StageSpec, StageState, StageStatus
+from operators.mimo_pipeline.draft import MAX_MESSAGE, MAX_REASON, Draft
 from operators.mimo_pipeline.gates import accept_output
 from operators.mimo_pipeline.keys import WAITING_STATES
-from operators.mimo_pipeline.outcomes import EVICTING, Verdict, backoff_s, judge
+from operators.mimo_pipeline.outcomes import EVICTING, Outcome, Verdict, backoff_s, judge
 from operators.mimo_pipeline.plan import LeafPhase, StageObservation
 
 # Time to save a checkpoint after SIGTERM before SIGKILL.
@@ -18,6 +18,8 @@ STOP_GRACE_S = 120.0
 LINGER_S = 60.0
 # Time between two orders to kill.
 KILL_REPEAT_S = 5.0
+# No pod of the attempt runs yet.
+_WITHOUT_PODS = frozenset({LeafPhase.QUEUED, LeafPhase.STARTING})
 # Reasons of an active stage that are no obstacle to its start.
 _LASTING_REASONS = frozenset({"", "Started", "Adopted", "Stopping", EVICTING})
 
@@ -32,7 +34,12 @@ def advance(draft: Draft, stage: StageSpec) -> None:
     if seen is not None and seen.alive:
         _watch(draft, stage.name, seen)
     elif seen is not None and seen.output is not None:
-        draft.set(stage.name, exit_code=seen.exit_code, progress=seen.progress or current.progress)
+        draft.set(
+            stage.name,
+            exit_code=seen.exit_code,
+            progress=seen.progress or current.progress,
+            image_id=seen.image_id or current.image_id,
+        )
         accept_output(draft, stage.name, seen.output, reused=False)
     else:
         _conclude(draft, stage, seen)
@@ -58,7 +65,14 @@ def _adopt(draft: Draft, name: str) -> None:
 def _watch(draft: Draft, name: str, seen: StageObservation) -> None:
     current = draft.stages[name]
     state = StageState.QUEUED if seen.phase == LeafPhase.QUEUED else StageState.RUNNING
-    draft.set(name, state=state, progress=seen.progress or current.progress)
+    draft.set(
+        name,
+        state=state,
+        progress=seen.progress or current.progress,
+        image_id=seen.image_id or current.image_id,
+    )
+    if seen.phase not in _WITHOUT_PODS and current.running_since is None:
+        draft.set(name, running_since=draft.now)
     if seen.output is not None:
         _let_it_end(draft, seen)
     elif seen.headless:
@@ -106,6 +120,7 @@ def _conclude(draft: Draft, stage: StageSpec, seen: StageObservation | None) -> 
         "reason": outcome.reason,
         "message": outcome.message,
         "free_resumes": outcome.free_resumes,
+        "last_failure": _last_failure(current, seen, outcome),
     }
     if draft.spec.cancel:
         facts["reason"] = "Cancelled"
@@ -118,6 +133,18 @@ def _conclude(draft: Draft, stage: StageSpec, seen: StageObservation | None) -> 
         draft.set(stage.name, state=StageState.RETRYING, not_before=None, **facts)
     else:
         _count_failure(draft, stage, current, facts)
+
+
+def _last_failure(current: StageStatus, seen: StageObservation | None, outcome: Outcome) -> LastFailure | None:
+    if outcome.verdict == Verdict.STOPPED:
+        # Somebody asked for it: nothing went wrong.
+        return current.last_failure
+    return LastFailure(
+        attempt=current.attempt,
+        reason=outcome.reason[:MAX_REASON],
+        message=outcome.message[:MAX_MESSAGE],
+        exit_code=seen.exit_code if seen else None,
+    )
 
 
 def _count_failure(draft: Draft, stage: StageSpec, current: StageStatus, facts: Mapping[str, object]) -> None:

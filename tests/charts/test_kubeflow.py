@@ -40,7 +40,8 @@ def test_it_is_off_by_default_and_leaves_nothing(profile: str) -> None:
 
 def test_the_operator_is_told_where_the_runs_shall_be_and_which_image_their_steps_have() -> None:
     mirror = 'global.imageRegistry="mirror.example/project"'
-    found = _settings(_ON, _TOKEN, mirror, 'kubeflow.namespace="team"', 'kubeflow.serviceAccount="steps"')
+    ui = 'kubeflow.ui="https://kubeflow.example.com/pipeline"'
+    found = _settings(_ON, _TOKEN, mirror, ui, 'kubeflow.namespace="team"', 'kubeflow.serviceAccount="steps"')
     assert found == KubeflowSettings(
         endpoint="http://ml-pipeline.kubeflow.svc:8888",
         image="mirror.example/project/mimo-kfp:0.1.0",
@@ -48,6 +49,7 @@ def test_the_operator_is_told_where_the_runs_shall_be_and_which_image_their_step
         namespace="team",
         service_account="steps",
         token_file="/etc/mimo-kubeflow/token",
+        ui="https://kubeflow.example.com/pipeline",
     )
 
 
@@ -101,7 +103,13 @@ def test_the_accounts_of_steps_may_steer_pipelines_and_read_logs_and_no_more() -
 
 
 @pytest.mark.parametrize(
-    "wrong", ['kubeflow.endpoint="ml-pipeline:8888"', 'kubeflow.stepAccounts=[{"name":"x"}]', "kubeflow.on=true"]
+    "wrong",
+    [
+        'kubeflow.endpoint="ml-pipeline:8888"',
+        'kubeflow.ui="kubeflow"',
+        'kubeflow.stepAccounts=[{"name":"x"}]',
+        "kubeflow.on=true",
+    ],
 )
 def test_impossible_values_are_refused(wrong: str) -> None:
     with pytest.raises(HelmError, match="kubeflow"):

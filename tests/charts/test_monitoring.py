@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
+
+import yaml
+
 from mimo_vl.observability.dashboards.alerts import rules
 from mimo_vl.observability.dashboards.catalogue import DASHBOARDS
 from operators.mimo_pipeline.api import StoreSettings
@@ -50,6 +55,19 @@ def test_each_dashboard_is_a_config_map_that_grafana_finds() -> None:
         assert len(text) < 2**20
     assert of_kind(render(), "ConfigMap") != []
     assert not any(m["metadata"]["labels"].get("grafana_dashboard") for m in of_kind(render(), "ConfigMap"))
+
+
+def test_minio_is_scraped_with_the_values_that_the_documentation_gives() -> None:
+    page = (CHART.parents[1] / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    [values] = [yaml.safe_load(b) for b in re.findall(r"```yaml\n(.*?)```", page, re.S) if "\nminio:" in b]
+    rendered = render("default", *(f"{name}={json.dumps(value)}" for name, value in values.items()))
+    [minio] = [m for m in of_kind(rendered, "Deployment") if m["metadata"]["name"].endswith("minio")]
+    template = minio["spec"]["template"]
+    [container] = template["spec"]["containers"]
+    assert {"name": "MINIO_PROMETHEUS_AUTH_TYPE", "value": "public"} in container["env"]
+    assert template["metadata"]["annotations"]["prometheus.io/port"] == str(container["ports"][0]["containerPort"])
+    [policy] = [m for m in of_kind(rendered, "NetworkPolicy") if m["metadata"]["name"] == "minio-metrics"]
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
 
 
 def test_stage_pods_are_scraped_where_their_annotation_says() -> None:

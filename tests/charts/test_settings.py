@@ -17,13 +17,31 @@ from operators.mimo_pipeline.chart_images import chart_images
 from operators.mimo_pipeline.cluster_settings import ClusterSettings, PodDefaults
 from operators.mimo_pipeline.generate import stale_files
 from operators.mimo_pipeline.kubernetes.permissions import OPERATOR_RULES, PIPELINE_RULES
-from tests.charts.helm import CHART, NAMESPACE, PROFILES, named, of_kind, operator_settings, pod_templates, render
+from tests.charts.helm import (
+    CHART,
+    NAMESPACE,
+    PROFILES,
+    HelmError,
+    named,
+    of_kind,
+    operator_settings,
+    pod_templates,
+    render,
+)
 
 _MIRROR = "mirror.example/project"
 
 
 def _settings(profile: str, *settings: str) -> ClusterSettings:
     return ClusterSettings.model_validate(yaml.safe_load(operator_settings(render(profile, *settings))))
+
+
+def test_the_operator_is_told_the_page_of_a_pipeline() -> None:
+    link = "https://console.example.com/#/{namespace}/{pipeline}"
+    assert _settings("default", f'operator.clusterLink="{link}"').cluster_link == link
+    assert _settings("default").cluster_link == ""
+    with pytest.raises(HelmError, match="clusterLink"):
+        render("default", 'operator.clusterLink="https://console.example.com/{name}"')
 
 
 @pytest.mark.parametrize("profile", PROFILES)

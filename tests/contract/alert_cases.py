@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _STAGE = 'mimo_namespace="ml",mimo_pipeline="p",stage="morl"'
 
@@ -15,18 +15,37 @@ class Case:
     silent: dict[str, str]
     labels: dict[str, str]
     """Of the alert, beside its severity."""
+    ended: dict[str, str] = field(default_factory=dict)
+    """What the controller shows for ever of a stage that ended while the alert fired; silent, too."""
     at: str = "90m"
 
 
 _RUN = {"mimo_namespace": "ml", "mimo_pipeline": "p", "stage": "morl"}
-_TASK = {"mimo_pipeline": "p", "task": "math"}
-_RESULTS = 'mimo_rewards_results_total{mimo_pipeline="p",task="math",status="scored"}'
-_NULLS = 'mimo_rewards_nulls_total{mimo_pipeline="p",task="math"}'
-_TIMEOUTS = 'mimo_rewards_timeouts_total{mimo_pipeline="p",task="math"}'
+_TASK = {"mimo_namespace": "ml", "mimo_pipeline": "p", "task": "math"}
+_OF_TASK = 'mimo_namespace="ml",mimo_pipeline="p",task="math"'
+_RESULTS = f'mimo_rewards_results_total{{{_OF_TASK},status="scored"}}'
+_NULLS = f"mimo_rewards_nulls_total{{{_OF_TASK}}}"
+_TIMEOUTS = f"mimo_rewards_timeouts_total{{{_OF_TASK}}}"
+# Another team's pipeline of the same name scores everything.
+_OTHERS = _RESULTS.replace("ml", "vision")
 
 
 def _gauge(metric: str, more: str = "") -> str:
     return f"{metric}{{{_STAGE}{more}}}"
+
+
+def _state(state: str) -> str:
+    return _gauge("mimo_pipeline_stage_state", f',state="{state}"')
+
+
+# Its process has been there for all the time.
+_LIVE = {_gauge("mimo_stage_start_time_seconds", ',attempt="1"'): "0x90"}
+# It ended after half an hour; the controller shows its last values, under the same labels.
+_ENDED = {
+    _gauge("mimo_stage_start_time_seconds", ',attempt="1"'): "0x30 stale",
+    _state("Running"): "1x30 stale",
+    _state("Succeeded"): "_x31 1x60",
+}
 
 
 CASES = {
@@ -48,17 +67,18 @@ CASES = {
         labels={"mimo_namespace": "ml", "mimo_pipeline": "p"},
     ),
     "MimoStageFailsAgain": Case(
-        fires={_gauge("mimo_pipeline_stage_failures"): "2x90"},
-        silent={_gauge("mimo_pipeline_stage_failures"): "1x90"},
+        # The third attempt waits for its time.
+        fires={_gauge("mimo_pipeline_stage_failures"): "2x90", _state("Retrying"): "1x90"},
+        silent={_gauge("mimo_pipeline_stage_failures"): "1x90", _state("Running"): "1x90"},
+        # The third attempt succeeded: the count stays.
+        ended={_gauge("mimo_pipeline_stage_failures"): "2x90", **_ENDED},
         labels=_RUN,
     ),
     "MimoStageQueuedLong": Case(
-        fires={_gauge("mimo_pipeline_stage_state", ',state="Queued"'): "1x90"},
+        fires={_state("Queued"): "1x90"},
         # Admitted after half an hour.
-        silent={
-            _gauge("mimo_pipeline_stage_state", ',state="Queued"'): "1x30 stale",
-            _gauge("mimo_pipeline_stage_state", ',state="Running"'): "_x30 1x60",
-        },
+        silent={_state("Queued"): "1x30 stale", _state("Running"): "_x30 1x60"},
+        ended={_state("Queued"): "1x70 stale", _state("Skipped"): "_x71 1x20"},
         labels=_RUN,
     ),
     "MimoStageStalled": Case(
@@ -68,44 +88,48 @@ CASES = {
             _gauge("mimo_stage_start_time_seconds", ',attempt="1"'): "0x90",
             _gauge("mimo_stage_last_step_time_seconds", ',attempt="1"'): "4800x90",
         },
+        ended=_ENDED,
         labels={**_RUN, "attempt": "1"},
     ),
     "MimoStageShowsNoMetrics": Case(
-        fires={_gauge("mimo_pipeline_stage_state", ',state="Running"'): "1x90"},
-        silent={
-            _gauge("mimo_pipeline_stage_state", ',state="Running"'): "1x90",
-            _gauge("mimo_stage_start_time_seconds", ',attempt="1"'): "0x90",
-        },
+        fires={_state("Running"): "1x90"},
+        silent={_state("Running"): "1x90", **_LIVE},
+        ended=_ENDED,
         labels=_RUN,
     ),
     "MimoNodeMemoryAlmostFull": Case(
         fires={_gauge("mimo_system_system_memory_usage_percentage"): "97x90"},
         silent={_gauge("mimo_system_system_memory_usage_percentage"): "94x90"},
+        ended={_gauge("mimo_system_system_memory_usage_percentage"): "97x30 stale", **_ENDED},
         labels=_RUN,
     ),
     "MimoTrainingWaitsForData": Case(
-        fires={_gauge("mimo_train_data_wait_fraction"): "0.4x90"},
+        fires={_gauge("mimo_train_data_wait_fraction"): "0.4x90", **_LIVE},
         # Only while the loader starts.
-        silent={_gauge("mimo_train_data_wait_fraction"): "0.9x5 0.02x85"},
+        silent={_gauge("mimo_train_data_wait_fraction"): "0.9x5 0.02x85", **_LIVE},
+        ended={_gauge("mimo_train_data_wait_fraction"): "0.4x90", **_ENDED},
         labels=_RUN,
     ),
     "MimoLogprobMismatch": Case(
-        fires={_gauge("mimo_rl_logprob_gap"): "0.06x90"},
-        silent={_gauge("mimo_rl_logprob_gap"): "0.04x90"},
+        fires={_gauge("mimo_rl_logprob_gap"): "0.06x90", **_LIVE},
+        silent={_gauge("mimo_rl_logprob_gap"): "0.04x90", **_LIVE},
+        ended={_gauge("mimo_rl_logprob_gap"): "0.06x90", **_ENDED},
         labels=_RUN,
     ),
     "MimoGroupsTeachNothing": Case(
-        fires={_gauge("mimo_rl_valid_groups", ',part=""'): "0.01x90"},
+        fires={_gauge("mimo_rl_valid_groups", ',part=""'): "0.01x90", **_LIVE},
         # One family teaches nothing, all together do.
         silent={
             _gauge("mimo_rl_valid_groups", ',part="counting"'): "0x90",
             _gauge("mimo_rl_valid_groups", ',part=""'): "0.4x90",
+            **_LIVE,
         },
+        ended={_gauge("mimo_rl_valid_groups", ',part=""'): "0.01x90", **_ENDED},
         labels=_RUN,
     ),
     "MimoRewardsUnknown": Case(
         # 6 of 60 completions a minute.
-        fires={_RESULTS: "0+60x90", _NULLS: "0+6x90"},
+        fires={_RESULTS: "0+60x90", _NULLS: "0+6x90", _OTHERS: "0+6000x90"},
         silent={_RESULTS: "0+60x90", _NULLS: "0+1x90"},
         labels=_TASK,
     ),

@@ -37,7 +37,8 @@ def _test_file(folder: Path, name: str, case: Case) -> Path:
             "input_series": [{"series": series, "values": values} for series, values in inputs.items()],
             "alert_rule_test": [{"eval_time": case.at, "alertname": name, "exp_alerts": expected}],
         }
-        for inputs, expected in ((case.fires, [_expected(name, case)]), (case.silent, []))
+        for inputs, expected in ((case.fires, [_expected(name, case)]), (case.silent, []), (case.ended, []))
+        if inputs
     ]
     path = folder / "test.yaml"
     path.write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "tests": tests}), encoding="utf-8")
@@ -71,6 +72,12 @@ _VALUES = {
 def test_each_alert_has_a_case_and_each_case_an_alert() -> None:
     assert len(ALERTS) >= 10
     assert set(CASES) == set(ALERTS)
+
+
+def test_each_alert_of_a_stage_has_a_case_in_which_the_stage_has_ended() -> None:
+    of_stages = {name for name, alert in ALERTS.items() if "$labels.stage" in alert.summary}
+    assert len(of_stages) >= 7
+    assert {name for name, case in CASES.items() if case.ended} == of_stages
 
 
 @needs_promtool

@@ -15,9 +15,18 @@ from jobs.cli_reference import all_commands
 from jobs.generate import FILES, ROOT
 from mimo_vl import errors
 from operators.mimo_pipeline.generate import stale_files
+from tests.pages.command_blocks import command_blocks
 
 COMMANDS = all_commands(app)
 PAGE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+# Of a shell, for a program that Ctrl-C ended.
+CTRL_C = 130
+# With commands that somebody wrote.
+PAGES = sorted([ROOT / "README.md", *(p for p in (ROOT / "docs").rglob("*.md") if p.name != "cli.md")])
+KUBECTL = (
+    *("annotate", "apply", "create", "delete", "describe", "edit", "exec", "explain", "get", "kustomize", "label"),
+    *("logs", "patch", "port-forward", "replace", "rollout", "wait"),
+)
 
 
 def _built(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -67,26 +76,27 @@ def test_every_command_answers_a_program_by_the_same_option(command) -> None:
 
 
 def test_every_exit_code_is_on_the_page_and_in_the_help() -> None:
-    codes = {errors.EXIT_DONE, errors.EXIT_RETRY, errors.EXIT_PERMANENT, errors.EXIT_RESUME}
+    codes = {errors.EXIT_DONE, errors.EXIT_RETRY, errors.EXIT_PERMANENT, errors.EXIT_RESUME, CTRL_C}
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", PAGE, re.M)} == codes
     assert {int(code) for code in re.findall(r"\b(\d+) ", EXIT_CODES)} == codes
     assert typer.main.get_command(app).epilog == EXIT_CODES
 
 
-def _commands_on(page: Path) -> Iterator[tuple[str, list[str]]]:
-    """(words after `mimo`, options) of each command in a block of a page, without what it takes from another."""
+def _commands_on(page: Path, program: str = "mimo") -> Iterator[tuple[str, list[str]]]:
+    """(words after the program, options) of each command in a block of a page, without what it takes from another."""
     blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
-    for block in (text for language, text in blocks if language in ("", "bash")):
+    for language, block in blocks:
+        if language not in ("", "bash", "console"):
+            continue
         for line in re.sub(r"\\\n|\$\(.*?\)", " ", block).splitlines():
-            if typed := re.match(r"(?:\S*/)?mimo ([a-z].*)", line.split("#")[0].split("|")[0]):
+            prompt = re.escape("$ ") if language == "console" else ""
+            if typed := re.match(rf"{prompt}(?:\S*/)?{program} (\S.*)", line.split("#")[0].split("|")[0]):
                 yield typed[1], re.findall(r"(?<=\s)--?[a-z][a-z-]*", typed[1])
 
 
 def test_commands_on_pages_exist_with_their_options() -> None:
     num_seen = 0
-    for page in sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]):
-        if page.name == "cli.md":
-            continue
+    for page in PAGES:
         for typed, options in _commands_on(page):
             path = max((p for p in BUILT if f"{typed} ".startswith(f"{p} ")), key=len, default="")
             assert path, f"{page.name}: no command mimo {typed}"
@@ -94,3 +104,30 @@ def test_commands_on_pages_exist_with_their_options() -> None:
             assert set(options) - known == set(), f"{page.name}: mimo {typed}"
             num_seen += 1
     assert num_seen > 20
+
+
+def test_kubectl_on_pages_has_its_commands_and_its_files() -> None:
+    num_seen = 0
+    for page in PAGES:
+        for typed, _ in _commands_on(page, "kubectl"):
+            verb = re.sub(r"^(?:(?:-n|--namespace|--context|--kubeconfig)[ =]\S+ )+", "", typed).split()[0]
+            assert verb in KUBECTL, f"{page.name}: kubectl {typed}"
+            files = re.findall(r"(?<=\s-f )examples/\S+", typed)
+            assert [f for f in files if not (ROOT / f).is_file()] == [], f"{page.name}: kubectl {typed}"
+            num_seen += 1
+    assert num_seen > 10
+
+
+def test_commands_after_a_prompt_are_seen(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```console\n$ mimo status demo --watch\nmimo printed this\n```\n")
+    assert list(_commands_on(page)) == [("status demo --watch", ["--watch"])]
+
+
+@pytest.mark.parametrize("name", ["quickstart.md", "tutorial.md"])
+def test_no_block_of_an_executed_page_is_passed_over(name: str, tmp_path: Path) -> None:
+    assert len(command_blocks(ROOT / "docs" / name)) > 5
+    page = tmp_path / name
+    page.write_text((ROOT / "docs" / name).read_text(encoding="utf-8") + "\n```\nmimo status\n```\n")
+    with pytest.raises(ValueError, match=r"a block of language '', wanted 'bash'"):
+        command_blocks(page)

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from mimo_vl.observability.dashboards.catalogue import DASHBOARDS
 from mimo_vl.observability.dashboards.grafana import dashboard_json, dashboard_text
 from mimo_vl.observability.dashboards.panel import Dashboard
 from mimo_vl.observability.metrics import RUN_LABELS, all_metrics
 
+_PROMTOOL = shutil.which("promtool")
+needs_promtool = pytest.mark.skipif(
+    _PROMTOOL is None, reason="promtool is missing; apt-get install --no-install-recommends prometheus brings it"
+)
 _BOARDS = pytest.mark.parametrize("board", DASHBOARDS, ids=lambda board: board.uid)
 # Functions and operators that the dashboards use; all of them are older than Prometheus 2.42.
 _FUNCTIONS = {
@@ -45,6 +53,55 @@ def test_a_dashboard_uses_functions_that_prometheus_2_42_knows(board: Dashboard)
     used = {name for e in _expressions(board) for name in re.findall(r"(\w+)\s*\(", re.sub(r'"[^"]*"', "", e))}
     assert used
     assert used <= _FUNCTIONS
+
+
+@pytest.mark.parametrize("board", [b for b in DASHBOARDS if b.has_pipelines], ids=lambda board: board.uid)
+def test_a_panel_tells_pipelines_of_one_name_by_their_namespace(board: Dashboard) -> None:
+    targets = [t for panel in _with_targets(dashboard_json(board)) for t in panel["targets"]]
+    num_groupings = 0
+    for target in targets:
+        if target["legendFormat"] == "{{phase}}":
+            # Pipelines are counted, not told apart.
+            continue
+        assert target["legendFormat"].startswith("{{mimo_namespace}}/{{mimo_pipeline}}"), target
+        for grouping in re.findall(r"\b(?:by|on) \(([^)]*)\)", target["expr"]):
+            num_groupings += 1
+            assert {"mimo_namespace", "mimo_pipeline"} <= set(grouping.split(", ")), target["expr"]
+    assert num_groupings >= len(targets) - 1
+
+
+@needs_promtool
+def test_two_teams_whose_pipelines_have_one_name_see_each_its_own(tmp_path: Path) -> None:
+    """4 GPUs for half an hour at 2.50 an hour, 8 for an hour."""
+    teams = {"ml": ("Running", 4 * 1800), "vision": ("Failed", 8 * 3600)}
+    of = {team: f'mimo_namespace="{team}",mimo_pipeline="demo"' for team in teams}
+    series = {"mimo_pipeline_gpu_hour_price": 2.5}
+    for team, (state, gpu_s) in teams.items():
+        series[f'mimo_pipeline_gpu_time_seconds{{{of[team]},stage="morl"}}'] = gpu_s
+        series[f'mimo_pipeline_stage_state{{{of[team]},stage="morl",state="{state}",reason=""}}'] = 1
+        series[f'mimo_pipeline_phase{{{of[team]},phase="Running"}}'] = 1
+    wanted = {
+        "GPU-hours": {f"{{{of['ml']}}}": 2, f"{{{of['vision']}}}": 8},
+        "Cost": {f"{{{of['ml']}}}": 5, f"{{{of['vision']}}}": 20},
+        "State of each stage": {f'{{{of[t]},stage="morl",state="{state}"}}': 1 for t, (state, _) in teams.items()},
+        "Pipelines by phase": {'{phase="Running"}': 2},
+    }
+    panels = {panel["title"]: panel for panel in _with_targets(dashboard_json(DASHBOARDS[0]))}
+    asked = [
+        {
+            "expr": panels[title]["targets"][0]["expr"].replace("$namespace", ".*").replace("$pipeline", ".*"),
+            "eval_time": "1m",
+            "exp_samples": [{"labels": labels, "value": value} for labels, value in samples.items()],
+        }
+        for title, samples in wanted.items()
+    ]
+    inputs = [{"series": name, "values": f"{value}x5"} for name, value in series.items()]
+    test = {"interval": "1m", "input_series": inputs, "promql_expr_test": asked}
+    path = tmp_path / "test.yaml"
+    path.write_text(yaml.safe_dump({"rule_files": [], "tests": [test]}), encoding="utf-8")
+    assert _PROMTOOL is not None
+    done = subprocess.run([_PROMTOOL, "test", "rules", str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @_BOARDS

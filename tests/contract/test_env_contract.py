@@ -88,6 +88,7 @@ def test_what_every_kind_of_job_on_a_cluster_writes_is_read_back(profile, kind) 
         assert read.run_id == "train/demo/0123abcd"
         assert read.tracking_uri == "http://mimo-mlflow:5000"
         assert read.output_uri == f"{facts_of(profile).store.uri}/runs/{read.run_id}/{stage.name}/attempt-2"
+        assert read.image == _image(profile, kind, container)
         assert read.resume_from_uri == read.output_uri.removesuffix("2") + "1/checkpoints"
         assert read.inputs == {n: InputRef(uri=f"s3://mimo/{n}", digest=f"sha256:{n}") for n in stage.depends_on}
         mounted = [m["mountPath"] for m in container["volumeMounts"]]
@@ -164,6 +165,14 @@ def _given(name):
         endpoint="models.example.com",
         secure=True,
     )
+
+
+def _image(profile, kind, container):
+    """The image that the container runs; a TrainJob names it once for all its pods."""
+    images = facts_of(profile).settings.images
+    expected = images.rollout if kind == "rayjob" else images.trainer
+    assert container.get("image", expected.reference) == expected.reference
+    return expected.reference
 
 
 def _containers(profile, kind, facts=None):

@@ -1,4 +1,4 @@
-"""What happens on clusters, done on purpose: a worker pod is lost, the operator is killed, the Ray head dies."""
+"""What happens on clusters, done on purpose: a pod is lost, a rank crashes, the operator is killed."""
 
 from __future__ import annotations
 
@@ -25,17 +25,36 @@ def kill_operator(cluster: Cluster, namespace: str) -> list[str]:
     return [lose_pod(cluster, namespace, "app.kubernetes.io/component=operator")]
 
 
-def _kill_operator_processes(proc: Path = Path("/proc")) -> list[int]:
-    """Of every container of this machine; returns their pids."""
+def crash_rank(stage: str) -> int:
+    """SIGABRT to rank 1 of the stage, as an assertion in a library does it; returns its pid on this machine."""
+    wanted = {"RANK=1", f"MIMO_STAGE={stage}"}
+    [pid] = [pid for pid, environ in _in_containers("jobs.train") if wanted <= environ]
+    os.kill(pid, signal.SIGABRT)
+    return pid
+
+
+def _kill_operator_processes() -> list[int]:
+    """Returns their pids."""
+    killed = [pid for pid, _ in _in_containers(_OPERATOR_MODULE)]
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    return killed
+
+
+def _in_containers(module: str, proc: Path = Path("/proc")) -> list[tuple[int, set[str]]]:
+    """Pid on this machine and environment of every process in a container that is `python -m MODULE`."""
     own = (proc / "self/ns/pid").readlink()
-    killed = []
+    found = []
     for folder in sorted(p for p in proc.iterdir() if p.name.isdecimal()):
         try:
-            command = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            command, environ = (_words(folder / name) for name in ("cmdline", "environ"))
             in_container = (folder / "ns/pid").readlink() != own
         except OSError:
             continue
-        if in_container and _OPERATOR_MODULE in command:
-            os.kill(int(folder.name), signal.SIGKILL)
-            killed.append(int(folder.name))
-    return killed
+        if in_container and command[1:3] == ["-m", module]:
+            found.append((int(folder.name), set(environ)))
+    return found
+
+
+def _words(path: Path) -> list[str]:
+    return path.read_bytes().decode(errors="replace").split("\0")

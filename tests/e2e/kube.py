@@ -8,11 +8,29 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from kubernetes.config import new_client_from_config
+
+from operators.mimo_pipeline.kubernetes import resources
+from operators.mimo_pipeline.kubernetes.cluster import ApiError, KubernetesApi
+
 T = TypeVar("T")
 _COMMAND_TIMEOUT_S = 180.0
+# What tests look at again and again: over one kept connection, since a kubectl for each look takes the CPU from what it
+# looks at.
+_POLLED = {
+    "pods": resources.PODS,
+    "jobs": resources.JOBS,
+    "pytorchjobs": resources.PYTORCH_JOBS,
+    "rayjobs": resources.RAY_JOBS,
+    "mimopipelines": resources.PIPELINES,
+    "mp": resources.PIPELINES,
+    "lease": resources.LEASES,
+    "configmap": resources.CONFIG_MAPS,
+}
 
 
 class CommandError(RuntimeError):
@@ -49,12 +67,30 @@ class Cluster:
     def helm(self, *arguments: str, timeout_s: float = 600.0) -> str:
         return self.run("helm", *arguments, timeout_s=timeout_s)
 
+    @cached_property
+    def _api(self) -> KubernetesApi:
+        return KubernetesApi(new_client_from_config(str(self.kubeconfig)))
+
     def get(self, kind: str, name: str, namespace: str) -> dict[str, Any] | None:
         """None if it does not exist."""
+        if kind in _POLLED:
+            try:
+                return self._api.get(_POLLED[kind], namespace, name)
+            except ApiError as error:
+                if error.is_not_found:
+                    return None
+                raise CommandError(str(error)) from error
         text = self.kubectl("get", kind, name, "-n", namespace, "-o", "json", "--ignore-not-found")
         return json.loads(text) if text.strip() else None
 
     def list(self, kind: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
+        """`kind`: one, or several with commas."""
+        kinds = kind.split(",")
+        if set(kinds) <= set(_POLLED):
+            try:
+                return [found for k in kinds for found in self._api.list(_POLLED[k], namespace, selector)]
+            except ApiError as error:
+                raise CommandError(str(error)) from error
         text = self.kubectl("get", kind, "-n", namespace, "-o", "json", *(["-l", selector] if selector else []))
         items: list[dict[str, Any]] = json.loads(text)["items"]
         return items

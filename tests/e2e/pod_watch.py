@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import threading
 import time
 from dataclasses import dataclass, field
@@ -48,11 +47,11 @@ class PodWatch:
     def _run(self) -> None:
         while not self._stop.wait(_INTERVAL_S):
             try:
-                text = self._cluster.kubectl("get", "pods", "-n", self._namespace, "-l", STAGE, "-o", "json")
+                pods = self._cluster.list("pods", self._namespace, STAGE)
             except CommandError:
                 continue
             self.num_polls += 1
-            for pod in json.loads(text)["items"]:
+            for pod in pods:
                 self._record(pod, time.monotonic())
 
     def _record(self, pod: dict[str, Any], now_s: float) -> None:

@@ -42,12 +42,19 @@ def forward(cluster: Cluster, namespace: str, target: str, port: int) -> Iterato
 @contextlib.contextmanager
 def open_release_store(cluster: Cluster, namespace: str, release: str = RELEASE) -> Iterator[ArtifactStore]:
     """The bucket of a release, as the user that its stages are."""
+    with forward_release_store(cluster, namespace, release) as endpoint:
+        yield store_for_uri(_BUCKET, StorageConfig(uri=_BUCKET, endpoint=endpoint, secure=False))
+
+
+@contextlib.contextmanager
+def forward_release_store(cluster: Cluster, namespace: str, release: str = RELEASE) -> Iterator[str]:
+    """Host:port of the object store of a release, with the keys of its stages in the environment."""
     secret = cluster.get("secret", f"{release}-store", namespace)
     assert secret is not None, f"no Secret {release}-store in {namespace}"
     with forward(cluster, namespace, f"svc/{release}-minio", 9000) as port, pytest.MonkeyPatch.context() as patch:
         for name, value in secret["data"].items():
             patch.setenv(name, base64.b64decode(value).decode())
-        yield store_for_uri(_BUCKET, StorageConfig(uri=_BUCKET, endpoint=f"127.0.0.1:{port}", secure=False))
+        yield f"127.0.0.1:{port}"
 
 
 def _local_port(process: subprocess.Popen[bytes], what: str) -> int:

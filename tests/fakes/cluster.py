@@ -49,13 +49,16 @@ class FakeCluster:
         self._fail("get", resource)
         return copy.deepcopy(self._found(resource, namespace, name))
 
-    def list(self, resource: Resource, namespace: str, selector: str = "") -> list[dict[str, Any]]:
+    def list(self, resource: Resource, namespace: str, selector: str = "", fields: str = "") -> list[dict[str, Any]]:
         self._fail("list", resource)
-        wanted = dict(part.split("=") for part in selector.split(",") if part)
+        wanted, wanted_fields = _selected(selector), _selected(fields)
         found = []
         for (kind, ns, _), item in sorted(self.objects.items()):
+            if (kind, ns) != (resource.kind, namespace):
+                continue
             labels = item["metadata"].get("labels") or {}
-            if kind == resource.kind and ns == namespace and wanted.items() <= labels.items():
+            has_fields = all(_field(item, path) == value for path, value in wanted_fields.items())
+            if wanted.items() <= labels.items() and has_fields:
                 found.append(copy.deepcopy(item))
         return found
 
@@ -157,6 +160,20 @@ class FakeCluster:
         process = Process(self, item)
         process.claim()
         return [process]
+
+    def refuse_pods(self, leaf: str, why: str, reason: str = "FailedCreate") -> None:
+        """What a job's controller tells when the API server does not admit its pods."""
+        item = self.leaf(leaf)
+        assert item is not None, f"no job {leaf}"
+        event = {
+            "metadata": {"name": f"{leaf}.{next(self._counter)}", "namespace": item["metadata"]["namespace"]},
+            "regarding": {"kind": item["kind"], "name": leaf},
+            "type": "Warning",
+            "reason": reason,
+            "note": why,
+            "deprecatedLastTimestamp": _text(self.now),
+        }
+        self.objects["Event", item["metadata"]["namespace"], event["metadata"]["name"]] = event
 
     def settle(self) -> None:
         """Foreground deletion: a job goes when its last pod is gone."""
@@ -295,6 +312,16 @@ def _ended(process: Process, exit_code: int, message: str) -> dict[str, Any]:
 
 def _is_live(pod: Mapping[str, Any]) -> bool:
     return pod["status"]["phase"] not in ("Succeeded", "Failed") or "deletionTimestamp" in pod["metadata"]
+
+
+def _selected(selector: str) -> dict[str, str]:
+    return dict(part.split("=") for part in selector.split(",") if part)
+
+
+def _field(item: Mapping[str, Any], path: str) -> Any:
+    for name in path.split("."):
+        item = item[name]
+    return item
 
 
 def _text(moment: datetime) -> str:

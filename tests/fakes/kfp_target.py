@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from jobs.kfp_request import KfpRequest
 from jobs.kfp_step import Step
+from jobs.kfp_target import LogPart
 from mimo_vl.errors import ConfigError, InputError, ServiceUnavailableError
 from operators.mimo_pipeline import naming
 from operators.mimo_pipeline.api import MimoPipelineSpec, MimoPipelineStatus, StageStatus
@@ -58,11 +59,12 @@ class FakeKfpTarget:
         self._change(spec=change(self.load()))
         return "the fake acts on it"
 
-    def logs(self, stage: str, attempt: int, rank: int | None) -> Iterator[tuple[str, str]]:
+    def log_parts(self, stage: str, attempt: int, rank: int | None) -> Iterator[LogPart]:
         self.asked_ranks.append(rank)
         if (stage, attempt) not in self.texts:
             raise InputError("its pods are gone")
-        yield from self.texts[stage, attempt].items()
+        for name, text in self.texts[stage, attempt].items():
+            yield LogPart(name=name, text=text, is_whole=True)
 
     def notes(self, _: PipelineObject) -> list[str]:
         return self.written_notes

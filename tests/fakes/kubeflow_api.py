@@ -20,6 +20,11 @@ import kfp_server_api
 from kfp_server_api.api import experiment_service_api, run_service_api
 
 _SERVICES = (run_service_api.RunServiceApi, experiment_service_api.ExperimentServiceApi)
+# What changes a run's state: from which ones, to which one.
+_MOVES = {
+    "run_service_terminate_run": (("PENDING", "RUNNING"), "CANCELING", "the run has ended"),
+    "run_service_retry_run": (("FAILED", "CANCELED"), "RUNNING", "Workflow must be Failed/Error to retry"),
+}
 _PLAIN = {"str": str, "bool": bool, "int": int, "float": (int, float), "object": object, "datetime": str}
 
 
@@ -130,10 +135,11 @@ class KubeflowApi:
             return 404, {"message": f"no run {names[0]}"}
         if operation == "run_service_get_run":
             return 200, self.runs[names[0]]
-        if operation == "run_service_terminate_run":
-            if self.runs[names[0]]["state"] not in ("PENDING", "RUNNING"):
-                return 400, {"message": "the run has ended"}
-            self.runs[names[0]]["state"] = "CANCELING"
+        if operation in _MOVES:
+            before, after, refusal = _MOVES[operation]
+            if self.runs[names[0]]["state"] not in before:
+                return 400, {"message": refusal}
+            self.runs[names[0]]["state"] = after
             return 200, {}
         return 501, {"message": f"{operation} is not played"}
 

@@ -35,7 +35,15 @@ def cluster_object(spec: MimoPipelineSpec, status: MimoPipelineStatus, *, name: 
 
 
 def pod(name: str, **labels: str) -> dict[str, Any]:
-    return {"metadata": {"name": name, "labels": labels}}
+    """Its container runs."""
+    status = {"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]}
+    return {"metadata": {"name": name, "labels": labels}, "status": status}
+
+
+def starting(found: Mapping[str, Any], reason: str) -> dict[str, Any]:
+    """The same pod, whose container waits."""
+    status = {"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": reason}}}]}
+    return {**found, "status": status}
 
 
 class FakePipelineClient:
@@ -45,7 +53,12 @@ class FakePipelineClient:
         self.namespace = namespace
         self.objects = {o["metadata"]["name"]: o for o in objects}
         self.logs: dict[str, str] = {}
+        # By pod: lines that are not in its log any more.
+        self.num_rotated: dict[str, int] = {}
+        self.asked_since: list[str] = []
         self.listed_pods: list[dict[str, Any]] = []
+        # What the next looks find, one after the other; the last one stays.
+        self.later_pods: list[list[dict[str, Any]]] = []
         self.selectors: list[str] = []
         self.before_patch: Callable[[], None] | None = None
         self.num_patches = 0
@@ -92,10 +105,19 @@ class FakePipelineClient:
 
     def pods(self, selector: str) -> list[dict[str, Any]]:
         self.selectors.append(selector)
+        if self.later_pods:
+            self.listed_pods = self.later_pods.pop(0)
         return self.listed_pods
 
     def pod_log(self, pod: str) -> str:
         return self.logs[pod]
+
+    def stamped_pod_log(self, pod: str, since: str) -> str:
+        """Each line is written at its number of seconds and a half, such as 2026-01-01T12:00:03.5Z."""
+        self.asked_since.append(since)
+        lines = [f"2026-01-01T12:00:{i:02}.5Z {line}" for i, line in enumerate(self.logs[pod].splitlines(True))]
+        rotated = lines[self.num_rotated.get(pod, 0) :]
+        return "".join(line for line in rotated if not since or line >= since.removesuffix("Z"))
 
     def follow_pod_log(self, pod: str) -> Iterator[str]:
         yield from self.logs[pod].splitlines(keepends=True)

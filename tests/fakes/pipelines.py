@@ -65,7 +65,7 @@ def running(name: str, attempt: int = 1, **changes: Any) -> StageStatus:
 
 def succeeded(name: str, **changes: Any) -> StageStatus:
     done = {"output_uri": f"file:///store/{name}", "digest": f"sha256:out-{name}", "finished_at": NOW}
-    return StageStatus(name=name, state=StageState.SUCCEEDED, attempt=1, started_at=NOW, **{**done, **changes})
+    return StageStatus(name=name, state=StageState.SUCCEEDED, started_at=NOW, **{"attempt": 1, **done, **changes})
 
 
 def alive(name: str, attempt: int = 1, **changes: Any) -> StageObservation:

@@ -25,6 +25,10 @@ class RunStore:
         self.store, self.run_id = store, run_id
         self._minute = 0
 
+    def pause(self, *, minutes: int) -> None:
+        """Before the next attempt; negative = it begins together with the one before."""
+        self._minute += minutes
+
     def attempt(
         self,
         stage: str,

@@ -64,5 +64,6 @@ def micro_batch(values: list[float], targets: list[int], *, groups: list[str], p
         groups_S=tuple(groups),
         num_targets_S=tuple(targets),
         num_tokens=10 * len(values),
+        num_pairs=55 * len(values),
         num_patches=3,
     )

@@ -1,4 +1,7 @@
-"""The commands that a page of docs/ asks its reader to type: its ```bash blocks, and a folder to type them in."""
+"""The commands that a page of docs/ asks its reader to type: its ```bash blocks, and a folder to type them in.
+
+A block of another language is not executed, so a page may only have those that are listed here.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-_BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.M | re.S)
+_BLOCK = re.compile(r"^ *```([^\n]*)\n(.*?)^ *```$", re.M | re.S)
+_TYPED = "bash"
+# What needs a cluster (tests/contract checks commands and options), and what is no command.
+_NOT_TYPED = ("console", "dockerfile")
 # These runs exist already: a page that makes one finds it.
 _MAKE = """\
 #!/bin/sh
@@ -35,9 +41,19 @@ class Block:
 
 
 def command_blocks(page: Path) -> list[Block]:
-    """In the order of the page."""
+    """In the order of the page. Raises ValueError for a block that would be passed over unseen."""
     text = page.read_text(encoding="utf-8")
-    return [Block(line=text.count("\n", 0, m.start(1)) + 1, commands=m[1]) for m in _BLOCK.finditer(text)]
+    found = []
+    for match in _BLOCK.finditer(text):
+        line = text.count("\n", 0, match.start(2)) + 1
+        if match[1] == _TYPED:
+            found.append(Block(line=line, commands=match[2]))
+        elif match[1] not in _NOT_TYPED:
+            raise ValueError(
+                f"{page.name}:{line - 1}: a block of language {match[1]!r}, wanted {_TYPED!r}, which is executed, or "
+                f"one of {_NOT_TYPED}"
+            )
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,11 +22,14 @@ import psutil
 import pytest
 
 from jobs.cli_dashboards import page as dashboards_page
-from jobs.cli_run import RunRequest
+from jobs.cli_run import RunRequest, run_pipeline
 from jobs.cli_target import open_target
-from jobs.kfp_local import DEFAULT_KFP_PYTHON, run_on_this_machine
+from jobs.kfp_local import DEFAULT_KFP_PYTHON
+from jobs.kfp_settings import local_step_environment
 from mimo_vl.free_port import free_port
+from mimo_vl.observability.dashboards.pipeline import OVERVIEW
 from mimo_vl.vocabulary import StageName
+from operators.mimo_pipeline.kubeflow.package import PACKAGES
 from operators.mimo_pipeline.local.state import RunFolder
 from tests.browser import Browser, open_browser
 from tests.integration.observability.exporters import start_prometheus, stop, wait_until
@@ -39,6 +42,19 @@ STAGES = ("base", "curate", KILLED, CRASHED, "finalize")
 # Two attempts of each in half a minute; other numbers of steps than in demo-ci, so that neither is reused.
 OVERRIDES = ("@demo-ci", f"stages.{KILLED}.num_steps=16", f"stages.{CRASHED}.num_steps=12")
 _DEADLINE_S = 240.0
+_STEPS_LOG = "kfp.log"
+HAS_KFP = DEFAULT_KFP_PYTHON.is_file()
+needs_kfp = pytest.mark.skipif(not HAS_KFP, reason="no environment of kfp: make setup-kfp")
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """What MLflow knows of an attempt, and what its page shows."""
+
+    status: str
+    reason: str
+    message: str
+    page: str
 
 
 @dataclass
@@ -48,8 +64,11 @@ class Windows:
     status: dict[str, Any]
     table: str
     attempts: dict[str, list[dict[str, Any]]]
-    mlflow: dict[str, str]
-    dashboards: str
+    mlflow: dict[str, Tracked]
+    dashboards: dict[str, list[str]]
+    """Lines of each panel, by its title."""
+    kubeflow: str
+    """The log of the steps that follow the stages; empty without an environment of kfp."""
 
     def stage(self, name: str) -> dict[str, Any]:
         return next(s for s in self.status["status"]["stages"] if s["name"] == name)
@@ -61,6 +80,7 @@ class Faulty:
     during: dict[str, Windows] = field(default_factory=dict)
     """By the stage whose second attempt ran."""
     after: Windows | None = None
+    kubeflow_exit_code: int | None = None
 
 
 @pytest.fixture(scope="module")
@@ -85,14 +105,22 @@ def faulty(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         process = _start(folder, controller)
         stack.callback(_end, process)
         look = Look(folder, f"http://127.0.0.1:{own}", browser)
+        steps: subprocess.Popen[bytes] | None = None
         for stage, fault in ((KILLED, _kill_attempt), (CRASHED, _crash_rank)):
             _wait_for(look, process, stage, attempt=1)
             fault(process)
             _wait_for(look, process, stage, attempt=2)
+            steps = steps or _follow_in_kubeflow(folder, stack)
             with _held(process):
-                look.wait_until_scraped(stage, attempt=2)
+                look.wait_until_told(stage, "Running")
                 run.during[stage] = look.around()
         assert process.wait(timeout=_DEADLINE_S) == 0, _log(folder)
+        if steps is not None:
+            run.kubeflow_exit_code = steps.wait(timeout=_DEADLINE_S)
+        # The controller has gone with the run: it goes over it once more and shows what was left.
+        overrides = (*OVERRIDES, f"observability.metrics_port={controller}")
+        assert run_pipeline(RunRequest(profile="tiny", run_dir=folder, overrides=overrides, stages=STAGES)) == 0
+        look.wait_until_told(CRASHED, "Succeeded")
         run.after = look.around()
         yield run
 
@@ -112,35 +140,45 @@ class Look:
             attempts=attempts,
             mlflow=self._mlflow([f"{s}-{n + 1}" for s in (KILLED, CRASHED) for n in range(len(attempts.get(s, [])))]),
             dashboards=self._dashboards(),
+            kubeflow=self._kubeflow(),
         )
 
-    def wait_until_scraped(self, stage: str, *, attempt: int) -> None:
-        wait_until(
-            lambda: shows_attempt(self._dashboards(), stage, attempt), 60.0, lambda: f"{stage}: {self._dashboards()}"
-        )
+    def wait_until_told(self, stage: str, state: str) -> None:
+        """By those windows that look from time to time."""
 
-    def _dashboards(self) -> str:
+        def is_told() -> bool:
+            step = f"{stage}: {state}, attempt 2"
+            return shows_state(self._dashboards(), stage, state) and (not HAS_KFP or step in self._kubeflow())
+
+        wait_until(is_told, 90.0, lambda: f"{stage}: {self._dashboards()}\n{self._kubeflow()}")
+
+    def _kubeflow(self) -> str:
+        path = self.folder / _STEPS_LOG
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+    def _dashboards(self) -> dict[str, list[str]]:
         path = self.folder / "dashboards.html"
         chosen = {"namespace": ".*", "pipeline": ".*"}
         path.write_text(dashboards_page(self.prometheus, minutes=10, chosen=chosen), encoding="utf-8")
         page = self.browser.open(path.as_uri())
         assert page.errors == []
         take_picture(page, "failures-dashboards")
-        return page.text()
+        return by_panel(page.text())
 
-    def _mlflow(self, names: list[str]) -> dict[str, str]:
-        """Text of the page of each attempt that is named, by its name."""
+    def _mlflow(self, names: list[str]) -> dict[str, Tracked]:
+        """Each attempt that is named, by its name."""
         target = open_target(self.folder, "", "", "", None)
         with target.open_tracking(target.load()) as address:
-            runs = _ids(address, names)
-            texts = {}
-            for name, run_id in runs.items():
-                page = self.browser.open(f"{address.split('/runs/')[0]}/runs/{run_id}")
+            found = {}
+            for name, run in _runs(address, names).items():
+                page = self.browser.open(f"{address.split('/runs/')[0]}/runs/{run['info']['run_id']}")
                 page.wait_for_text(name)
                 page.wait_for_text("mimo.attempt")
-                texts[name] = page.text()
+                tags = {t["key"]: t.get("value", "") for t in run["data"]["tags"]}
+                reason, message = tags.get("mimo.reason", ""), tags.get("mimo.message", "")
+                found[name] = Tracked(run["info"]["status"], reason, message, page.text())
                 take_picture(page, f"failures-mlflow-{name}")
-            return texts
+            return found
 
     def _mimo(self, *arguments: str) -> str:
         command = [sys.executable, "-m", "jobs.cli", *arguments, "--run-dir", str(self.folder)]
@@ -149,20 +187,43 @@ class Look:
         return ended.stdout
 
 
-def shows_attempt(dashboards: str, stage: str, attempt: int) -> bool:
+def by_panel(text: str) -> dict[str, list[str]]:
+    """The lines below each title of a panel of the overview."""
+    panels, found, title = {panel.title for panel in OVERVIEW.panels}, {}, ""
+    for line in text.splitlines():
+        if line in panels and line not in found:
+            title = line
+            found[title] = []
+        elif title and line.strip():
+            found[title].append(line)
+    return found
+
+
+def shows_attempt(dashboards: dict[str, list[str]], stage: str, attempt: int) -> bool:
     """The bar of the stage in the panel of the latest attempts."""
-    panel = dashboards.split("The latest attempt of each stage")[0].split("Attempts")[-1]
-    return re.search(rf"{stage}\s+{attempt}\b", panel) is not None
+    return any(re.search(rf"/\S+ {stage}\s+{attempt}$", line) for line in dashboards["Attempts"])
 
 
-def _ids(address: str, names: list[str]) -> dict[str, str]:
+def shows_state(dashboards: dict[str, list[str]], stage: str, state: str) -> bool:
+    """Its one row of the table."""
+    rows = [line.split("\t") for line in dashboards["State of each stage"] if stage in line.split("\t")]
+    return len(rows) == 1 and state in rows[0]
+
+
+def shows_failure(dashboards: dict[str, list[str]], stage: str, reason: str, message: str) -> bool:
+    """Of the first attempt."""
+    rows = [line.split("\t") for line in dashboards["Why attempts failed"] if stage in line.split("\t")]
+    return len(rows) == 1 and rows[0][0] == "1" and reason in rows[0] and message in rows[0][1]
+
+
+def _runs(address: str, names: list[str]) -> dict[str, Any]:
     """By the server's own answer: the newest run of each name."""
     from mimo_vl.tracking.rest import MlflowRest
 
     rest = MlflowRest(address.split("/#/")[0], timeout_s=20.0)
     experiment = address.split("/experiments/")[1].split("/")[0]
     body = {"experiment_ids": [experiment], "order_by": ["attributes.start_time ASC"]}
-    found = {r["info"]["run_name"]: r["info"]["run_id"] for r in rest.post("runs/search", body)["runs"]}
+    found = {r["info"]["run_name"]: r for r in rest.post("runs/search", body)["runs"]}
     return {name: found[name] for name in names}
 
 
@@ -176,6 +237,27 @@ def _start(folder: Path, port: int) -> subprocess.Popen[bytes]:
         command += ["--override", override]
     with (folder / "run.log").open("wb") as log:
         return subprocess.Popen(command, cwd=ROOT, env=_environ(), stdout=log, stderr=subprocess.STDOUT)
+
+
+def _follow_in_kubeflow(folder: Path, stack: ExitStack) -> subprocess.Popen[bytes] | None:
+    """The steps of a run that somebody else's pipeline is shown by, while it runs."""
+    if not HAS_KFP:
+        return None
+    parameters = {
+        "follow": True,
+        "name": RunFolder(folder).load().metadata.name,
+        "stages": list(STAGES),
+        "run_dir": str(folder),
+        "kfp_endpoint": "",
+    }
+    package, outputs = str(PACKAGES / "tiny.yaml"), str(folder / "kfp")
+    command = [str(DEFAULT_KFP_PYTHON), "-m", "jobs.kfp_local", "--execute", package, json.dumps(parameters), outputs]
+    with (folder / _STEPS_LOG).open("wb") as log:
+        steps = subprocess.Popen(
+            command, cwd=ROOT, env=local_step_environment(ROOT), stdout=log, stderr=subprocess.STDOUT
+        )
+    stack.callback(_end, steps)
+    return steps
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -243,6 +325,15 @@ def _states(windows: Windows, stage: str) -> list[str]:
     return [a["state"] for a in windows.attempts[stage]]
 
 
+def _told_by_status(windows: Windows, stage: str) -> str:
+    """Why the first attempt failed: in the object that a cluster has too, and in the row of the second attempt."""
+    failure = windows.stage(stage)["lastFailure"]
+    assert failure["attempt"] == 1
+    row = next(line for line in windows.table.splitlines() if f" {stage} " in line)
+    assert f"attempt 1: {failure['reason']}" in row
+    return failure["message"]
+
+
 @pytest.mark.parametrize("stage", [KILLED, CRASHED])
 def test_while_the_second_attempt_runs(faulty: Faulty, stage: str) -> None:
     shown = faulty.during[stage]
@@ -254,7 +345,8 @@ def test_while_the_second_attempt_runs(faulty: Faulty, stage: str) -> None:
     first, second = _states(shown, stage)
     assert (first in ("Failed", "Lost"), second) == (True, "Running")
     assert shows_attempt(shown.dashboards, stage, 2)
-    assert "Finished" not in shown.mlflow[f"{stage}-1"]
+    assert shows_state(shown.dashboards, stage, "Running")
+    assert [shown.mlflow[f"{stage}-{attempt}"].status for attempt in (1, 2)] == ["KILLED", "RUNNING"]
 
 
 @pytest.mark.parametrize("stage", [KILLED, CRASHED])
@@ -265,29 +357,61 @@ def test_in_the_end(faulty: Faulty, stage: str) -> None:
     assert (shown.stage(stage)["state"], shown.stage(stage)["attempt"]) == ("Succeeded", 2)
     first, second = _states(shown, stage)
     assert (first in ("Failed", "Lost"), second) == (True, "Succeeded")
-    assert "Finished" in shown.mlflow[f"{stage}-2"]
+    assert shows_attempt(shown.dashboards, stage, 2)
+    assert shows_state(shown.dashboards, stage, "Succeeded")
+    assert [shown.mlflow[f"{stage}-{attempt}"].status for attempt in (1, 2)] == ["KILLED", "FINISHED"]
+    assert "Finished" in shown.mlflow[f"{stage}-2"].page
+    assert shown.mlflow[f"{stage}-2"].reason == ""
 
 
 def test_the_killed_attempt_is_told_as_killed(faulty: Faulty) -> None:
     assert faulty.after is not None
     for shown in (*faulty.during.values(), faulty.after):
         assert "was killed" in shown.attempts[KILLED][0]["message"]
-        assert "Killed" in shown.mlflow[f"{KILLED}-1"]
+        assert "killed by SIGKILL" in _told_by_status(shown, KILLED)
+        tracked = shown.mlflow[f"{KILLED}-1"]
+        # Nobody was left who could say more.
+        assert (tracked.reason, tracked.message) == ("Killed", "the process and its launcher ended without a word")
+        assert tracked.message in tracked.page
 
 
 def test_the_crashed_attempt_is_told_with_its_signal(faulty: Faulty) -> None:
     assert faulty.after is not None
     for shown in (faulty.during[CRASHED], faulty.after):
         assert "SIGABRT" in shown.attempts[CRASHED][0]["message"]
-        assert "SIGABRT" in shown.mlflow[f"{CRASHED}-1"]
+        assert "SIGABRT" in _told_by_status(shown, CRASHED)
+        tracked = shown.mlflow[f"{CRASHED}-1"]
+        assert (tracked.reason, tracked.message) == ("Killed", "rank 1 was ended by SIGABRT")
+        assert tracked.message in tracked.page
 
 
-@pytest.mark.skipif(not DEFAULT_KFP_PYTHON.is_file(), reason="no environment of kfp: make setup-kfp")
+# What each window says of the first attempt: its reason, and a part of its message.
+_TOLD = {KILLED: ("Killed", "killed by SIGKILL"), CRASHED: ("Failed", "SIGABRT")}
+
+
+@pytest.mark.parametrize("stage", [KILLED, CRASHED])
+def test_the_dashboards_tell_why_the_first_attempt_failed_also_after_the_second_one(faulty: Faulty, stage: str) -> None:
+    assert faulty.after is not None
+    for shown in (faulty.during[stage], faulty.after):
+        assert shows_failure(shown.dashboards, stage, *_TOLD[stage]), shown.dashboards["Why attempts failed"]
+
+
+@needs_kfp
+@pytest.mark.parametrize("stage", [KILLED, CRASHED])
+def test_the_log_of_a_step_tells_why_the_first_attempt_failed(faulty: Faulty, stage: str) -> None:
+    reason, message = _TOLD[stage]
+    line = rf"{stage}: {{}}, attempt 2\b.*; attempt 1: {reason}: .*{message}"
+    during = faulty.during[stage].kubeflow
+    assert re.search(line.format("Running"), during), during
+    assert f"{stage}: Succeeded" not in during
+    assert faulty.after is not None
+    assert re.search(line.format("Succeeded"), faulty.after.kubeflow), faulty.after.kubeflow
+
+
+@needs_kfp
 def test_a_step_of_kubeflow_names_the_attempt_that_succeeded(faulty: Faulty) -> None:
+    assert faulty.kubeflow_exit_code == 0
     pipeline = RunFolder(faulty.folder).load()
-    request = RunRequest(profile="tiny", run_dir=faulty.folder, overrides=pipeline.spec.overrides, stages=STAGES)
-    parameters = {"follow": True, "name": pipeline.metadata.name}
-    assert run_on_this_machine(request, parameters=parameters) == 0
     outputs = [json.loads(path.read_text()) for path in (faulty.folder / "kfp").rglob("executor_output.json")]
     told = [json.dumps(found) for found in outputs]
     for stage in (KILLED, CRASHED):

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -25,6 +26,7 @@ from operators.mimo_pipeline.api import MimoPipelineStatus, StageState
 from operators.mimo_pipeline.local.state import RunFolder
 from tests.browser import Browser, open_browser
 from tests.integration.observability.exporters import start_prometheus, stop, wait_until
+from tests.registered_model import answer_by_mlflow, answer_by_transformers, asking
 from tests.tour.looking import ROOT, copy_run, take_picture
 
 pytestmark = [pytest.mark.tour, pytest.mark.timeout(600)]
@@ -102,6 +104,22 @@ def test_mlflow_shows_the_registered_models(run: Run, mlflow: str, browser: Brow
     for alias in ("sft", "rl", "reward-text", "reward-multimodal"):
         page.wait_for_text(alias)
     take_picture(page, "mlflow-models")
+
+
+def test_the_registered_model_answers_by_its_alias_and_as_a_folder(
+    run: Run, mlflow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("MIMO_STORE", run.folder.store_path.as_uri())
+    prompt = "How many circles are there?"
+    with asking(mlflow.split("/#/")[0]):
+        version = MlflowClient().get_model_version_by_alias("mimo-vl-tiny", "rl")
+        answer = answer_by_mlflow("models:/mimo-vl-tiny@rl", prompt)
+    assert version.tags["mimo.digest"] == run.digest("morl")
+    assert answer.strip()
+    folder = Path(unquote(urlsplit(version.tags["mimo.uri"]).path))
+    assert answer_by_transformers(folder, prompt) == answer
 
 
 def test_the_report_shows_every_stage_and_asks_nobody(run: Run, browser: Browser) -> None:

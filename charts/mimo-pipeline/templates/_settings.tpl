@@ -38,6 +38,9 @@ rayVersion: {{ $workloads.rayVersion | quote }}
 nodeLostTimeoutS: {{ .Values.operator.nodeLostTimeoutS }}
 resyncIntervalS: {{ .Values.operator.resyncIntervalS }}
 gpuHourPrice: {{ .Values.monitoring.gpuHourPrice }}
+{{- with .Values.operator.clusterLink }}
+clusterLink: {{ . | quote }}
+{{- end }}
 {{- with .Values.kubeflow }}
 {{- if .enabled }}
 kubeflow:
@@ -46,6 +49,7 @@ kubeflow:
   experiment: {{ .experiment | quote }}
   namespace: {{ .namespace | quote }}
   serviceAccount: {{ .serviceAccount | quote }}
+  ui: {{ .ui | quote }}
   tokenFile: {{ ternary "/etc/mimo-kubeflow/token" "" (not (empty .tokenSecret)) | quote }}
 {{- end }}
 {{- end }}

@@ -1,24 +1,23 @@
-"""Has the same record been seen before in this shard? Same words, same media. Reason: duplicate."""
+"""Has the same record been seen before? Same words, same media. Reason: duplicate.
+
+A shard knows its own records alone, so that shards can be made in any order; duplicates in different shards are found
+when the dataset is sealed (writers/dataset.py).
+"""
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Set
 
-from mimo_vl.canonical import canonical_json
-from mimo_vl.data.record import Record
+from mimo_vl.data.record import Record, content_digest
 from mimo_vl.data.step import KEEP, Judge, Verdict, drop
 
 
-def new_duplicate_judge() -> Judge:
-    """A judge with an empty memory: make one per shard."""
-    seen: set[bytes] = set()
+def new_duplicate_judge(known: Set[str] = frozenset()) -> Judge:
+    """A judge with a memory of its own: make one per shard. `known`: digests of the records of other shards."""
+    seen = set(known)
 
     def judge(record: Record) -> Verdict:
-        content = {
-            "messages": [m.model_dump(mode="json") for m in record.sample.messages],
-            "media": [m.sha256 for m in record.sample.media],
-        }
-        key = hashlib.sha256(canonical_json(content)).digest()
+        key = content_digest(record)
         if key in seen:
             return drop("duplicate")
         seen.add(key)

@@ -74,7 +74,7 @@ def language_corpus(studio: Studio, *, seed: int) -> list[str | Transcript]:
     documents: list[str | Transcript] = [p.text for p in studio.sources.paragraphs]
     languages = [Language.EN if k % 2 else Language.ZH for k in range(_NUM_STATEMENT_TEXTS)]
     documents += [statements(studio, rng, language) for language in languages]
-    documents += [transcript(rng, languages[k % 2]) for k in range(_NUM_TRANSCRIPTS)]
+    documents += [transcript(studio, rng, languages[k % 2]) for k in range(_NUM_TRANSCRIPTS)]
     return [documents[int(i)] for i in rng.permutation(len(documents))]
 
 

@@ -50,12 +50,13 @@ class Workshop:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardTask:
-    """`size`: records wanted; own data give what they have."""
+    """`size`: records wanted; own data give what they have. `known`: digests of records of the other shards."""
 
     recipe: Recipe | CustomRecipe
     number: int
     size: int
     directory: Path
+    known: frozenset[str] = frozenset()
 
 
 def shard_tasks_of(workshop: Workshop, datasets_dir: Path) -> list[ShardTask]:
@@ -111,10 +112,12 @@ def make_shard(workshop: Workshop, task: ShardTask) -> ShardMarker:
     if isinstance(recipe, CustomRecipe):
         return make_custom_shard(encoder, recipe, task.directory)
     studios = _studios(workshop)
-    candidates = recipe.candidates(studios[recipe.split], seed=workshop.seed, shard=task.number, size=task.size)
+    # Those that replace duplicates are hard to find: as many candidates are looked at as for all shards.
+    size = task.size + len(task.known)
+    candidates = recipe.candidates(studios[recipe.split], seed=workshop.seed, shard=task.number, size=size)
     tally = Tally()
     writer = ShardWriter(task.directory, task.number)
-    for record in islice(chain(candidates, quality_steps(), tally), task.size):
+    for record in islice(chain(candidates, quality_steps(task.known), tally), task.size):
         num_tokens, num_patches = encoder.measure(record.sample)
         writer.write(record, num_tokens=num_tokens, num_patches=num_patches)
         tally.kept += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -30,9 +30,9 @@ class Form(StrEnum):
     PROMPT = "prompt"
 
 
-def quality_steps() -> tuple[Step, ...]:
-    """Fresh filters for one shard, cheapest first."""
-    return (filter_step(new_duplicate_judge()), filter_step(judge_answer), filter_step(judge_media))
+def quality_steps(known: Set[str] = frozenset()) -> tuple[Step, ...]:
+    """Fresh filters for one shard, cheapest first. `known`: digests of records that would be duplicates."""
+    return (filter_step(new_duplicate_judge(known)), filter_step(judge_answer), filter_step(judge_media))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from mimo_vl.data.pipelines.custom import CustomRecipe
 from mimo_vl.data.pipelines.recipe import Form
 from mimo_vl.data.sources import load_sources
 from mimo_vl.data.split import split_sources
-from mimo_vl.data.writers.dataset import seal_dataset
+from mimo_vl.data.writers.dataset import first_occurrences, seal_dataset
 from mimo_vl.data.writers.index import DATASET_FILE, DatasetInfo, ShardMarker
 from mimo_vl.data.writers.shard import write_atomically
 from mimo_vl.vocabulary import Split
@@ -32,11 +33,16 @@ def write_datasets(
     """Write `datasets/<name>/` and REPORT_FILE."""
     tasks = shard_tasks_of(workshop, out_dir / "datasets")
     markers: dict[str, list[ShardMarker]] = {task.recipe.name: [] for task in tasks}
-    results = run_tasks(partial(make_shard, workshop), tasks, num_workers=num_workers)
-    for done, (task, marker) in enumerate(zip(tasks, results, strict=True), start=1):
-        markers[task.recipe.name].append(marker)
-        if on_shard is not None:
-            on_shard(done, len(tasks), task.recipe.name)
+
+    def make(wave: Sequence[ShardTask], num_done: int) -> None:
+        results = run_tasks(partial(make_shard, workshop), wave, num_workers=num_workers)
+        for done, (task, marker) in enumerate(zip(wave, results, strict=True), start=num_done + 1):
+            markers[task.recipe.name].append(marker)
+            if on_shard is not None:
+                on_shard(done, num_done + len(wave), task.recipe.name)
+
+    make(tasks, 0)
+    make(_replacements(tasks, markers), len(tasks))
     infos = {name: _seal(out_dir / "datasets" / name, name, found) for name, found in markers.items()}
     report = {
         "datasets": {n: _summary(infos[n], markers[n]) for n in infos},
@@ -44,6 +50,18 @@ def write_datasets(
     }
     _write_if_changed(out_dir / REPORT_FILE, canonical_json(report))
     return infos
+
+
+def _replacements(tasks: Sequence[ShardTask], markers: Mapping[str, Sequence[ShardMarker]]) -> list[ShardTask]:
+    """One more shard for each dataset whose shards have records in common: as many new ones."""
+    found = []
+    for last in {task.recipe.name: task for task in tasks}.values():
+        shards = markers[last.recipe.name]
+        num_lost = sum(len(shard.digests) for shard in shards) - len(first_occurrences(shards))
+        if num_lost:
+            known = frozenset(digest for shard in shards for digest in shard.digests)
+            found.append(replace(last, number=last.number + 1, size=num_lost, known=known))
+    return found
 
 
 def _seal(directory: Path, name: str, markers: Sequence[ShardMarker]) -> DatasetInfo:
@@ -60,6 +78,9 @@ def _summary(info: DatasetInfo, markers: Sequence[ShardMarker]) -> Mapping[str, 
     dropped: Counter[str] = Counter()
     for marker in markers:
         dropped.update(marker.dropped)
+    num_repeated = sum(m.shard.num_samples for m in markers) - info.num_samples
+    if num_repeated:
+        dropped["duplicate"] += num_repeated
     return {
         "kept": info.num_samples,
         "seen": sum(m.num_seen for m in markers),

@@ -3,12 +3,14 @@ r"""Reasoning with `<think>`: arithmetic on digits that are seen, and on problem
 visual: a line of two or three digits; their sum, or the larger minus the smaller of two.
 text: two or three one-digit operands, never negative on the way. Held-out problems are those whose text hashes into the
 held-out share; problems of two operands are all for training, since they are the steps of the others.
+A longer sum shows problems, too: `0+3=3,3+4=7,7+5=12` holds the working of `3+4+5`. `owns_working` decides for all.
 The thought is the calculation, step by step: `<think>3+5=8,8-2=6</think>\boxed{6}`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 from mimo_vl.data.sources import Digit
 from mimo_vl.data.split import text_digest
@@ -58,11 +60,21 @@ def text_reasoning(studio: Studio, rng: Rng, language: Language) -> Draft:
 
 
 def _operands(studio: Studio, rng: Rng, count: int) -> list[Digit]:
-    """Sums of three stay on the side of the split that their text belongs to, so that no held-out problem is shown."""
+    """Sums of three stay on the side of the split that their text belongs to."""
     while True:
         digits = studio.digits(rng, count)
-        if count < 3 or studio.owns_text(arithmetic_text([d.label for d in digits])):
+        if owns_working(studio, [d.label for d in digits]):
             return digits
+
+
+def owns_working(studio: Studio, terms: Sequence[int]) -> bool:
+    """Whether the working of these terms shows only problems of the studio's split.
+
+    Two steps in a row that start from one digit are the working of a problem of three operands.
+    """
+    totals = accumulate(terms)
+    problems = [[t, *terms[i + 1 : i + 3]] for i, t in enumerate(totals) if t < 10 and i + 2 < len(terms)]
+    return all(studio.owns_text(arithmetic_text(problem)) for problem in problems)
 
 
 def arithmetic_terms(studio: Studio, rng: Rng) -> list[int]:
@@ -73,7 +85,7 @@ def arithmetic_terms(studio: Studio, rng: Rng) -> list[int]:
         for _ in range(num_terms - 1):
             operand = int(rng.integers(10))
             terms.append(-operand if rng.random() < 0.4 and operand <= sum(terms) else operand)
-        if num_terms == 2 or studio.owns_text(arithmetic_text(terms)):
+        if owns_working(studio, terms):
             return terms
 
 

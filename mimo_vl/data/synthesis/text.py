@@ -4,7 +4,8 @@ text: paragraphs of real English prose, and short texts made of statements, whic
 comparisons, and sentences as pictures have them.
 transcript: what a picture's visual tokens would say if they were words, between the vision marks, and a sentence about
 it (what is written, the digits read out, counted or added up). Only the base language model reads these: having the
-abilities that pictures will call for, it is something that a projector can be warmed up against.
+abilities that pictures will call for, it is something that a projector can be warmed up against. No sum shows a problem
+of the other split.
 instruction: repeat, reverse, largest or smallest of 3 digits.
 """
 
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 from mimo_vl.data.split import text_digest
 from mimo_vl.data.synthesis.draft import Draft, Rng, ask
-from mimo_vl.data.synthesis.reasoning import arithmetic_statement, work_out
+from mimo_vl.data.synthesis.reasoning import arithmetic_statement, owns_working, work_out
 from mimo_vl.data.synthesis.studio import COLOURS, Studio
 from mimo_vl.data.synthesis.wording import picture_sentence, prompt
 from mimo_vl.schema.sample import TextPart
@@ -22,6 +23,8 @@ from mimo_vl.vocabulary import DataType, Language
 
 _STATEMENTS = 4
 _LINE_SHARE = 0.6
+# What is said about a transcript is a kind in [0, 1); from here on, the digits added up.
+_SUMS_FROM = 0.85
 
 
 def prose(studio: Studio, rng: Rng, language: Language) -> Draft:
@@ -47,27 +50,34 @@ class Transcript:
     text: str
 
 
-def transcript(rng: Rng, language: Language) -> Transcript:
+def transcript(studio: Studio, rng: Rng, language: Language) -> Transcript:
     """A line of 4 cells written from the left, or up to 9 cells with digits anywhere, on one background."""
     is_line = rng.random() < _LINE_SHARE
     num_cells = 4 if is_line else int(rng.integers(2, 10))
     num_digits = int(rng.integers(1, min(num_cells, 6) + 1))
     background = [*COLOURS, "photo"][int(rng.integers(len(COLOURS) + 1))]
-    labels = [int(v) for v in rng.integers(10, size=num_digits)]
+    kind = rng.random()
+    labels = _labels(studio, rng, num_digits, is_added_up=kind >= _SUMS_FROM)
     cells = [f" {background}"] * num_cells
     places = range(num_digits) if is_line else sorted(rng.permutation(num_cells)[:num_digits].tolist())
     for place, label in zip(places, labels, strict=True):
         cells[place] = str(label)
-    kind = rng.random()
     if num_digits <= 2 and kind < 0.5:
         text = picture_sentence(language, labels, background)
     elif kind < 0.7:
         text = "".join(map(str, labels))
-    elif kind < 0.85:
+    elif kind < _SUMS_FROM:
         text = f"{num_digits}个数字" if language is Language.ZH else f"{num_digits} digits"
     else:
         text = work_out(labels)[0] or str(labels[0])
     return Transcript("".join(cells), text)
+
+
+def _labels(studio: Studio, rng: Rng, count: int, *, is_added_up: bool) -> list[int]:
+    while True:
+        labels = [int(v) for v in rng.integers(10, size=count)]
+        if not is_added_up or owns_working(studio, labels):
+            return labels
 
 
 def instruction(studio: Studio, rng: Rng, language: Language) -> Draft:

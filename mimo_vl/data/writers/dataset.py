@@ -23,12 +23,13 @@ from mimo_vl.data.writers.shard import write_atomically
 
 
 def seal_dataset(directory: Path, name: str, markers: Sequence[ShardMarker]) -> DatasetInfo:
-    """Write index.bin, media.bin and, last, dataset.json."""
+    """Write index.bin, media.bin and, last, dataset.json. Of records that shards share the index keeps the first."""
     index = np.array([row for m in markers for row in m.index], dtype=np.int64).reshape(-1, len(Column))
     media = np.array([row for m in markers for row in m.media], dtype=np.int64).reshape(-1, MEDIA_COLUMNS)
     # A shard counts its media from 0; the table of the dataset goes on counting.
     starts = np.cumsum([0, *(len(m.media) for m in markers)])[:-1]
     index[:, Column.MEDIA_START] += np.repeat(starts, [len(m.index) for m in markers])
+    index = index[first_occurrences(markers)]
     index_bytes, media_bytes = index.astype("<i8").tobytes(), media.astype("<i8").tobytes()
     write_atomically(directory / INDEX_FILE, index_bytes)
     write_atomically(directory / MEDIA_FILE, media_bytes)
@@ -43,6 +44,18 @@ def seal_dataset(directory: Path, name: str, markers: Sequence[ShardMarker]) -> 
     )
     write_atomically(directory / DATASET_FILE, info.to_json())
     return info
+
+
+def first_occurrences(markers: Sequence[ShardMarker]) -> list[int]:
+    """Numbers, over all shards in their order, of the records whose content no earlier shard has."""
+    seen: set[str] = set()
+    found: list[int] = []
+    start = 0
+    for marker in markers:
+        found += [start + i for i, digest in enumerate(marker.digests) if digest not in seen]
+        seen.update(marker.digests)
+        start += len(marker.digests)
+    return found
 
 
 def read_marker(directory: Path, number: int) -> ShardMarker | None:

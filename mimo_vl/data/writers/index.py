@@ -39,7 +39,10 @@ class ShardEntry(Record):
 
 
 class ShardMarker(Record):
-    """Written when a shard is complete: what it holds and what was dropped on the way, by reason."""
+    """Written when a shard is complete: what it holds and what was dropped on the way, by reason.
+
+    digests: of the content of each record, to find duplicates in other shards.
+    """
 
     version: Literal[1] = 1
     shard: ShardEntry
@@ -47,6 +50,7 @@ class ShardMarker(Record):
     dropped: dict[str, int]
     index: tuple[tuple[int, ...], ...]
     media: tuple[tuple[int, int], ...]
+    digests: tuple[str, ...]
 
 
 class DatasetInfo(Record):

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from mimo_vl.data.record import Record
+from mimo_vl.data.record import Record, content_digest
 from mimo_vl.data.step import Tally
 from mimo_vl.data.writers.index import ShardEntry, ShardMarker, marker_name, shard_name
 
@@ -30,6 +30,7 @@ class ShardWriter:
         self._offset = 0
         self._index: list[tuple[int, ...]] = []
         self._media: list[tuple[int, int]] = []
+        self._digests: list[str] = []
 
     def write(self, record: Record, *, num_tokens: int, num_patches: int) -> None:
         sample = record.sample
@@ -43,6 +44,7 @@ class ShardWriter:
             crc = zlib.crc32(data, crc)
         row = (json_offset, len(text), media_start, len(sample.media), num_tokens, num_patches, crc)
         self._index.append((self._number, *row))
+        self._digests.append(content_digest(record))
 
     def close(self, tally: Tally) -> ShardMarker:
         self._put(b"\0" * (2 * _BLOCK))
@@ -62,6 +64,7 @@ class ShardWriter:
             dropped=dict(sorted(tally.dropped.items())),
             index=tuple(self._index),
             media=tuple(self._media),
+            digests=tuple(self._digests),
         )
         write_atomically(self._directory / marker_name(self._number), marker.to_json())
         return marker

@@ -11,13 +11,15 @@ from typing import Any
 import yaml
 
 from mimo_vl.observability import metrics as names
+from mimo_vl.observability.dashboards.panel import labels
 
 RUNBOOKS = "docs/runbooks"
 # Replaced by the chart with the namespace of the release.
 CHART_SELECTOR = '{namespace="@NAMESPACE@"}'
 
-_STAGE = "{{ $labels.mimo_pipeline }}, stage {{ $labels.stage }}"
-_BY_STAGE = "mimo_namespace, mimo_pipeline, stage"
+_PIPELINE = "{{ $labels.mimo_namespace }}/{{ $labels.mimo_pipeline }}"
+_STAGE = f"{_PIPELINE}, stage {{{{ $labels.stage }}}}"
+_BY_STAGE, _BY_TASK = labels("stage"), labels("task")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,11 @@ def _rule(alert: Alert) -> dict[str, Any]:
     }
 
 
+def _live(series: str) -> str:
+    """By stage, while its process is there: after its end the controller goes on showing what it left."""
+    return f"max by ({_BY_STAGE}) ({series} and on ({_BY_STAGE}) {names.START_TIME.prometheus_name})"
+
+
 def _of_operator(selector: str) -> tuple[Alert, ...]:
     return (
         Alert(
@@ -78,13 +85,15 @@ def _of_pipelines() -> tuple[Alert, ...]:
     return (
         Alert(
             name="MimoPipelineFailed",
-            expr=f"max by (mimo_namespace, mimo_pipeline) ({failed}) == 1",
+            expr=f"max by ({labels()}) ({failed}) == 1",
             lasts="0s",
-            summary="Pipeline {{ $labels.mimo_namespace }}/{{ $labels.mimo_pipeline }} has failed.",
+            summary=f"Pipeline {_PIPELINE} has failed.",
         ),
         Alert(
             name="MimoStageFailsAgain",
-            expr=f"max by ({_BY_STAGE}) ({names.STAGE_FAILURES.prometheus_name}) >= 2",
+            # The count stays when the stage has ended.
+            expr=f"max by ({_BY_STAGE}) ({names.STAGE_FAILURES.prometheus_name}) >= 2 "
+            f'and on ({_BY_STAGE}) {state}{{state=~"Queued|Running|Retrying"}}',
             lasts="0s",
             summary=f"{_STAGE} has failed {{{{ $value }}}} times; its last attempts are running out.",
         ),
@@ -120,36 +129,37 @@ def _of_pipelines() -> tuple[Alert, ...]:
 
 def _of_training() -> tuple[Alert, ...]:
     nulls, results = names.SCORE_NULLS.sample_names[0], names.SCORE_RESULTS.sample_names[0]
+    valid_groups = f'{names.VALID_GROUPS.prometheus_name}{{part=""}}'
     return (
         Alert(
             name="MimoTrainingWaitsForData",
-            expr=f"max by ({_BY_STAGE}) ({names.DATA_WAIT.prometheus_name}) > 0.3",
+            expr=f"{_live(names.DATA_WAIT.prometheus_name)} > 0.3",
             lasts="15m",
             summary=f"{_STAGE} spends {{{{ $value | humanizePercentage }}}} of its time waiting for data.",
         ),
         Alert(
             name="MimoLogprobMismatch",
-            expr=f"max by ({_BY_STAGE}) ({names.LOGPROB_GAP.prometheus_name}) > 0.05",
+            expr=f"{_live(names.LOGPROB_GAP.prometheus_name)} > 0.05",
             lasts="10m",
             summary=f"{_STAGE}: trainer and engine differ by {{{{ $value }}}} nats per token; it is not on-policy.",
         ),
         Alert(
             name="MimoGroupsTeachNothing",
-            expr=f'max by ({_BY_STAGE}) ({names.VALID_GROUPS.prometheus_name}{{part=""}}) < 0.05',
+            expr=f"{_live(valid_groups)} < 0.05",
             lasts="30m",
             summary=f"{_STAGE}: {{{{ $value | humanizePercentage }}}} of the groups have rewards that differ.",
         ),
         Alert(
             name="MimoRewardsUnknown",
-            expr=f"sum by (mimo_pipeline, task) (rate({nulls}[10m])) / "
-            f"sum by (mimo_pipeline, task) (rate({results}[10m])) > 0.05",
+            expr=f"sum by ({_BY_TASK}) (rate({nulls}[10m])) / sum by ({_BY_TASK}) (rate({results}[10m])) > 0.05",
             lasts="10m",
-            summary="{{ $value | humanizePercentage }} of the completions of task {{ $labels.task }} get no reward.",
+            summary=f"{_PIPELINE}: {{{{ $value | humanizePercentage }}}} of the completions of task "
+            "{{ $labels.task }} get no reward.",
         ),
         Alert(
             name="MimoRewardTimeouts",
-            expr=f"sum by (mimo_pipeline, task) (rate({names.SCORE_TIMEOUTS.sample_names[0]}[10m])) > 0",
+            expr=f"sum by ({_BY_TASK}) (rate({names.SCORE_TIMEOUTS.sample_names[0]}[10m])) > 0",
             lasts="10m",
-            summary="The judge of task {{ $labels.task }} keeps running out of time.",
+            summary=f"{_PIPELINE}: the judge of task {{{{ $labels.task }}}} keeps running out of time.",
         ),
     )

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from mimo_vl.observability import metrics as names
-from mimo_vl.observability.dashboards.panel import CHOSEN, Dashboard, Panel, PanelKind, Row, Unit, newest, one, warn_at
+from mimo_vl.observability.dashboards.panel import (
+    CHOSEN,
+    Dashboard,
+    Panel,
+    PanelKind,
+    Row,
+    Unit,
+    labels,
+    legend,
+    newest,
+    one,
+    warn_at,
+)
 from mimo_vl.vocabulary import StageName
 
 _KEPT, _DROPPED = names.SAMPLES_KEPT.prometheus_name, names.SAMPLES_DROPPED.prometheus_name
 _STAGES = f'stage=~"{StageName.CURATE}|{StageName.CURATE_RL}"'
 
 
-def _sum(metric: str, by: str) -> str:
+def _sum(metric: str, *more: str) -> str:
     """Over datasets or reasons; once, though process and controller may both show it."""
-    return f"sum by ({by}) (max by (mimo_pipeline, stage, attempt, part) ({metric}{CHOSEN}))"
+    return f"sum by ({labels(*more)}) (max by ({labels('stage', 'attempt', 'part')}) ({metric}{CHOSEN}))"
 
 
 _WHOLE = Row(
@@ -20,7 +32,7 @@ _WHOLE = Row(
     panels=(
         Panel(
             title="Samples kept",
-            queries=one(_sum(_KEPT, "mimo_pipeline, stage"), "{{mimo_pipeline}} {{stage}}"),
+            queries=one(_sum(_KEPT, "stage"), legend("{{stage}}")),
             description="Passed every filter.",
             kind=PanelKind.STAT,
             width=6,
@@ -28,9 +40,8 @@ _WHOLE = Row(
         Panel(
             title="Share dropped",
             queries=one(
-                f"{_sum(_DROPPED, 'mimo_pipeline, stage')} / "
-                f"({_sum(_DROPPED, 'mimo_pipeline, stage')} + {_sum(_KEPT, 'mimo_pipeline, stage')})",
-                "{{mimo_pipeline}} {{stage}}",
+                f"{_sum(_DROPPED, 'stage')} / ({_sum(_DROPPED, 'stage')} + {_sum(_KEPT, 'stage')})",
+                legend("{{stage}}"),
             ),
             description="Of the samples that were looked at.",
             unit=Unit.RATIO,
@@ -40,7 +51,7 @@ _WHOLE = Row(
         ),
         Panel(
             title="Shards and prompts done",
-            queries=one(newest(names.STEP, "mimo_pipeline", "stage", "attempt", matching=_STAGES), "{{stage}}"),
+            queries=one(newest(names.STEP, "stage", "attempt", matching=_STAGES), legend("{{stage}}")),
             description="How far running data stages are.",
             width=12,
         ),
@@ -51,14 +62,14 @@ _PARTS = Row(
     panels=(
         Panel(
             title="Dropped by reason",
-            queries=one(_sum(_DROPPED, "stage, part"), "{{stage}}: {{part}}"),
+            queries=one(_sum(_DROPPED, "stage", "part"), legend("{{stage}}: {{part}}")),
             description="Reasons are those of the filters; never_solved and always_solved are pass rates 0 and 1.",
             kind=PanelKind.BARGAUGE,
             width=12,
         ),
         Panel(
             title="Kept by dataset",
-            queries=one(_sum(_KEPT, "stage, part"), "{{stage}}: {{part}}"),
+            queries=one(_sum(_KEPT, "stage", "part"), legend("{{stage}}: {{part}}")),
             description="Samples of each dataset that the stage wrote.",
             kind=PanelKind.BARGAUGE,
             width=12,

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from mimo_vl.observability import metrics as names
-from mimo_vl.observability.dashboards.panel import Dashboard, Panel, PanelKind, Row, Unit, good_from, newest, one
+from mimo_vl.observability.dashboards.panel import (
+    Dashboard,
+    Panel,
+    PanelKind,
+    Row,
+    Unit,
+    good_from,
+    labels,
+    legend,
+    newest,
+    one,
+)
 
 
 def _by_model(expr: str) -> str:
@@ -13,7 +24,7 @@ def _by_model(expr: str) -> str:
 
 
 def _mean_reward(part: str) -> str:
-    return newest(names.MEAN_REWARD, "mimo_pipeline", "part", matching=part)
+    return newest(names.MEAN_REWARD, "part", matching=part)
 
 
 _DIFFERENCE = "rl_minus_sft"
@@ -22,16 +33,14 @@ _SCORES = Row(
     panels=(
         Panel(
             title="Mean reward over the verifiable families",
-            queries=one(
-                newest(names.MEAN_REWARD, "mimo_pipeline", "part", matching='part!="rl_minus_sft"'), "{{part}}"
-            ),
+            queries=one(newest(names.MEAN_REWARD, "part", matching='part!="rl_minus_sft"'), legend("{{part}}")),
             description="Of the SFT and the RL model on held-out items.",
             unit=Unit.RATIO,
             kind=PanelKind.STAT,
         ),
         Panel(
             title="RL minus SFT",
-            queries=one(_mean_reward(f'part="{_DIFFERENCE}"'), "{{mimo_pipeline}}"),
+            queries=one(_mean_reward(f'part="{_DIFFERENCE}"'), legend()),
             description="What RL added to the mean reward. Confidence intervals are in the report.",
             unit=Unit.RATIO,
             kind=PanelKind.STAT,
@@ -40,8 +49,8 @@ _SCORES = Row(
         Panel(
             title="Mean score of each model",
             queries=one(
-                f"avg by (mimo_pipeline, model) ({_by_model(newest(names.EVALUATION_SCORE, 'mimo_pipeline', 'part'))})",
-                "{{mimo_pipeline}} {{model}}",
+                f"avg by ({labels('model')}) ({_by_model(newest(names.EVALUATION_SCORE, 'part'))})",
+                legend("{{model}}"),
             ),
             description="Over all families, each counting the same.",
             unit=Unit.RATIO,
@@ -49,7 +58,7 @@ _SCORES = Row(
         ),
         Panel(
             title="Score by family and model",
-            queries=one(_by_model(newest(names.EVALUATION_SCORE, "mimo_pipeline", "part")), "{{family}} {{model}}"),
+            queries=one(_by_model(newest(names.EVALUATION_SCORE, "part")), legend("{{family}} {{model}}")),
             description="In [0, 1], by the metric of the family.",
             unit=Unit.RATIO,
             kind=PanelKind.BARGAUGE,

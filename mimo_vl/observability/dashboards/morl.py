@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from mimo_vl.observability import metrics as names
-from mimo_vl.observability.dashboards.panel import Dashboard, Panel, Query, Row, Unit, newest, one, warn_at
+from mimo_vl.observability.dashboards.panel import Dashboard, Panel, Query, Row, Unit, legend, newest, one, warn_at
 from mimo_vl.observability.metrics import Metric
 
-_BY_ATTEMPT = ("mimo_pipeline", "attempt")
-_LEGEND = "{{mimo_pipeline}}-{{attempt}}"
+_LEGEND = legend("attempt {{attempt}}")
+_LEGEND_OF_FAMILY = legend("{{part}}")
 # Metrics that exist for the whole batch and for each family: the part tells which.
 _WHOLE, _FAMILY = 'stage="morl",part=""', 'stage="morl",part!=""'
 
 
 def _whole(metric: Metric) -> str:
-    return newest(metric, *_BY_ATTEMPT, matching=_WHOLE)
+    return newest(metric, "attempt", matching=_WHOLE)
 
 
 def _by_family(metric: Metric) -> str:
-    return newest(metric, *_BY_ATTEMPT, "part", matching=_FAMILY)
+    return newest(metric, "attempt", "part", matching=_FAMILY)
 
 
 _LEARNING = Row(
@@ -31,16 +31,16 @@ _LEARNING = Row(
         ),
         Panel(
             title="Reward by family",
-            queries=one(_by_family(names.REWARD_BY_FAMILY), "{{part}}"),
+            queries=one(_by_family(names.REWARD_BY_FAMILY), _LEGEND_OF_FAMILY),
             description="A family that falls while others rise is being traded away.",
             unit=Unit.RATIO,
         ),
         Panel(
             title="Policy loss, entropy, gradient",
             queries=(
-                Query(expr=_whole(names.POLICY_LOSS), legend="policy loss"),
-                Query(expr=_whole(names.ENTROPY), legend="entropy (nats per token)"),
-                Query(expr=_whole(names.GRAD_NORM), legend="norm of the gradient"),
+                Query(expr=_whole(names.POLICY_LOSS), legend=legend("policy loss")),
+                Query(expr=_whole(names.ENTROPY), legend=legend("entropy (nats per token)")),
+                Query(expr=_whole(names.GRAD_NORM), legend=legend("norm of the gradient")),
             ),
             description="Entropy that falls towards 0: the policy has stopped exploring.",
         ),
@@ -51,7 +51,7 @@ _PASS_RATES = Row(
     panels=(
         Panel(
             title="Groups with different rewards",
-            queries=one(_by_family(names.VALID_GROUPS), "{{part}}"),
+            queries=one(_by_family(names.VALID_GROUPS), _LEGEND_OF_FAMILY),
             description="Share by family. All right or all wrong: the group has no advantage and is wasted.",
             unit=Unit.RATIO,
         ),
@@ -65,10 +65,10 @@ _PASS_RATES = Row(
         Panel(
             title="Batch: groups trained, dropped, scored again; waves",
             queries=(
-                Query(expr=_whole(names.BATCH_GROUPS), legend="trained"),
-                Query(expr=_whole(names.DROPPED_GROUPS), legend="dropped, a reward unknown"),
-                Query(expr=_whole(names.RESCORED_GROUPS), legend="scored again"),
-                Query(expr=_whole(names.WAVES), legend="waves"),
+                Query(expr=_whole(names.BATCH_GROUPS), legend=legend("trained")),
+                Query(expr=_whole(names.DROPPED_GROUPS), legend=legend("dropped, a reward unknown")),
+                Query(expr=_whole(names.RESCORED_GROUPS), legend=legend("scored again")),
+                Query(expr=_whole(names.WAVES), legend=legend("waves")),
             ),
             description="Dropped groups point to the reward service; many waves to prompts that are too easy or hard.",
         ),
@@ -80,8 +80,8 @@ _SPEED = Row(
         Panel(
             title="Time of rollout and update",
             queries=(
-                Query(expr=_whole(names.ROLLOUT_TIME), legend="rollout and scoring"),
-                Query(expr=_whole(names.UPDATE_TIME), legend="update"),
+                Query(expr=_whole(names.ROLLOUT_TIME), legend=legend("rollout and scoring")),
+                Query(expr=_whole(names.UPDATE_TIME), legend=legend("update")),
             ),
             description="Wall time of the two halves of a step.",
             unit=Unit.SECONDS,
@@ -114,8 +114,8 @@ _HONESTY = Row(
         Panel(
             title="Mismatch of log-probabilities",
             queries=(
-                Query(expr=_whole(names.LOGPROB_GAP), legend="mean"),
-                Query(expr=_whole(names.LOGPROB_GAP_MAX), legend="largest"),
+                Query(expr=_whole(names.LOGPROB_GAP), legend=legend("mean")),
+                Query(expr=_whole(names.LOGPROB_GAP_MAX), legend=legend("largest")),
             ),
             description="|trainer - engine| per token. A mean above 0.05 nats: they compute different things.",
             thresholds=warn_at(0.05),
@@ -128,7 +128,7 @@ _HONESTY = Row(
         ),
         Panel(
             title="Length of completions",
-            queries=one(_by_family(names.COMPLETION_TOKENS), "{{part}}"),
+            queries=one(_by_family(names.COMPLETION_TOKENS), _LEGEND_OF_FAMILY),
             description="Mean tokens by family.",
         ),
         Panel(

@@ -83,10 +83,20 @@ class Dashboard:
         object.__setattr__(self, "panels", tuple(panel for row in self.rows for panel in row.panels))
 
 
-def newest(metric: Metric, *by: str, matching: str = "") -> str:
-    """One series for each value of the labels, whether the process shows it or, after its end, the controller."""
+def labels(*more: str) -> str:
+    """What a query groups by: never without the namespace, for two teams may give their pipelines one name."""
+    return ", ".join((NAMESPACE_LABEL, PIPELINE_LABEL, *more))
+
+
+def legend(rest: str = "") -> str:
+    """Whose the series is, then what else tells it from the others."""
+    return f"{{{{{NAMESPACE_LABEL}}}}}/{{{{{PIPELINE_LABEL}}}}} {rest}".strip()
+
+
+def newest(metric: Metric, *more: str, matching: str = "") -> str:
+    """For each pipeline and value of these labels, whether the process shows it or, after its end, the controller."""
     chosen = CHOSEN if not matching else f"{CHOSEN[:-1]},{matching}}}"
-    return f"max by ({', '.join(by)}) ({metric.prometheus_name}{chosen})"
+    return f"max by ({labels(*more)}) ({metric.prometheus_name}{chosen})"
 
 
 def one(expr: str, legend: str) -> tuple[Query, ...]:

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from mimo_vl.observability import metrics as names
-from mimo_vl.observability.dashboards.panel import CHOSEN, Dashboard, Panel, PanelKind, Row, Unit, newest, one, warn_at
+from mimo_vl.observability.dashboards.panel import (
+    CHOSEN,
+    Dashboard,
+    Panel,
+    PanelKind,
+    Row,
+    Unit,
+    labels,
+    legend,
+    newest,
+    one,
+    warn_at,
+)
 
 _HOUR_S = 3600
-_ATTEMPT = "mimo_pipeline, stage, attempt"
+_GPU_HOURS = f"sum by ({labels()}) ({newest(names.GPU_TIME, 'stage')}) / {_HOUR_S}"
 
 _STATE = Row(
     title="Where is it?",
     panels=(
         Panel(
             title="Pipelines by phase",
-            queries=one(f"sum by (phase) ({names.PIPELINE_PHASE.prometheus_name}{CHOSEN})", "{{phase}}"),
+            queries=one(f"sum by (phase) ({newest(names.PIPELINE_PHASE, 'phase')})", "{{phase}}"),
             description="How many of the chosen pipelines are in each phase.",
             kind=PanelKind.STAT,
             width=6,
@@ -21,8 +33,8 @@ _STATE = Row(
         Panel(
             title="State of each stage",
             queries=one(
-                newest(names.STAGE_STATE, "mimo_pipeline", "stage", "state", "reason"),
-                "{{mimo_pipeline}} {{stage}}: {{state}} {{reason}}",
+                newest(names.STAGE_STATE, "stage", "state", "reason"),
+                legend("{{stage}}: {{state}} {{reason}}"),
             ),
             description="The state that each stage is in now, and why.",
             kind=PanelKind.TABLE,
@@ -31,9 +43,8 @@ _STATE = Row(
         Panel(
             title="Progress of running attempts",
             queries=one(
-                f"{newest(names.STEP, 'mimo_pipeline', 'stage', 'attempt')} / "
-                f"({newest(names.NUM_STEPS, 'mimo_pipeline', 'stage', 'attempt')} > 0)",
-                "{{mimo_pipeline}} {{stage}}-{{attempt}}",
+                f"{newest(names.STEP, 'stage', 'attempt')} / ({newest(names.NUM_STEPS, 'stage', 'attempt')} > 0)",
+                legend("{{stage}}-{{attempt}}"),
             ),
             description="Steps done of steps in all, where the number of steps is known.",
             unit=Unit.RATIO,
@@ -45,25 +56,35 @@ _ATTEMPTS = Row(
     panels=(
         Panel(
             title="Attempts",
-            queries=one(newest(names.STAGE_ATTEMPT, "mimo_pipeline", "stage"), "{{mimo_pipeline}} {{stage}}"),
+            queries=one(newest(names.STAGE_ATTEMPT, "stage"), legend("{{stage}}")),
             description="The latest attempt of each stage. More than one: it was interrupted, evicted or failed.",
             kind=PanelKind.BARGAUGE,
             thresholds=warn_at(2, 4),
         ),
         Panel(
             title="Failures that count",
-            queries=one(newest(names.STAGE_FAILURES, "mimo_pipeline", "stage"), "{{mimo_pipeline}} {{stage}}"),
+            queries=one(newest(names.STAGE_FAILURES, "stage"), legend("{{stage}}")),
             description="Attempts that count against retry.maxAttempts.",
             kind=PanelKind.BARGAUGE,
             thresholds=warn_at(1, 3),
         ),
         Panel(
             title="Time in queues",
-            queries=one(newest(names.STAGE_QUEUE_TIME, "mimo_pipeline", "stage"), "{{mimo_pipeline}} {{stage}}"),
+            queries=one(newest(names.STAGE_QUEUE_TIME, "stage"), legend("{{stage}}")),
             description="Time that jobs of the stage were seen waiting for admission since the controller started.",
             unit=Unit.SECONDS,
             kind=PanelKind.BARGAUGE,
             thresholds=warn_at(_HOUR_S),
+        ),
+        Panel(
+            title="Why attempts failed",
+            queries=one(
+                newest(names.STAGE_LAST_FAILURE, "stage", "attempt", "reason", "message"),
+                legend("{{stage}}-{{attempt}}: {{reason}} {{message}}"),
+            ),
+            description="Of each stage the latest attempt without success, also after a later one has succeeded.",
+            kind=PanelKind.TABLE,
+            width=24,
         ),
     ),
 )
@@ -72,24 +93,22 @@ _COST = Row(
     panels=(
         Panel(
             title="Time of each stage",
-            queries=one(newest(names.STAGE_TIME, "mimo_pipeline", "stage"), "{{mimo_pipeline}} {{stage}}"),
+            queries=one(newest(names.STAGE_TIME, "stage"), legend("{{stage}}")),
             description="From the start of the first attempt until the end, or until now.",
             unit=Unit.SECONDS,
             kind=PanelKind.BARGAUGE,
         ),
         Panel(
             title="GPUs asked for",
-            queries=one(newest(names.STAGE_GPUS, "mimo_pipeline", "stage"), "{{mimo_pipeline}} {{stage}}"),
+            queries=one(newest(names.STAGE_GPUS, "stage"), legend("{{stage}}")),
             description="GPUs in the limits of all pods of a stage. 0 on one machine.",
             kind=PanelKind.BARGAUGE,
             width=6,
         ),
         Panel(
             title="GPU-hours",
-            queries=one(
-                f"sum by (mimo_pipeline) ({names.GPU_TIME.prometheus_name}{CHOSEN}) / {_HOUR_S}", "{{mimo_pipeline}}"
-            ),
-            description="GPUs asked for, times the time of the stage outside of queues.",
+            queries=one(_GPU_HOURS, legend()),
+            description="GPUs asked for, times the time in which attempts ran; queues, pauses and approvals are free.",
             unit=Unit.HOURS,
             kind=PanelKind.STAT,
             width=5,
@@ -97,9 +116,8 @@ _COST = Row(
         Panel(
             title="Cost",
             queries=one(
-                f"sum by (mimo_pipeline) ({names.GPU_TIME.prometheus_name}{CHOSEN}) / {_HOUR_S} * "
-                f"scalar(max({names.GPU_HOUR_PRICE.prometheus_name}))",
-                "{{mimo_pipeline}}",
+                f"{_GPU_HOURS} * scalar(max({names.GPU_HOUR_PRICE.prometheus_name}))",
+                legend(),
             ),
             description="GPU-hours times the price of a GPU-hour (monitoring.gpuHourPrice of the chart).",
             kind=PanelKind.STAT,
@@ -113,8 +131,8 @@ _PROCESSES = Row(
         Panel(
             title="Time since the last step",
             queries=one(
-                f"time() - {newest(names.LAST_STEP_TIME, 'mimo_pipeline', 'stage', 'attempt')}",
-                "{{mimo_pipeline}} {{stage}}-{{attempt}}",
+                f"time() - {newest(names.LAST_STEP_TIME, 'stage', 'attempt')}",
+                legend("{{stage}}-{{attempt}}"),
             ),
             description="Of running attempts. A stage that tells nothing for half an hour has stalled.",
             unit=Unit.SECONDS,
@@ -122,31 +140,28 @@ _PROCESSES = Row(
         ),
         Panel(
             title="Memory of the stage's processes",
-            queries=one(newest(names.PROCESS_PSS_BYTES, "mimo_pipeline", "stage", "attempt"), "{{stage}}-{{attempt}}"),
+            queries=one(newest(names.PROCESS_PSS_BYTES, "stage", "attempt"), legend("{{stage}}-{{attempt}}")),
             description="Proportional set size of the process and its children, the largest node.",
             unit=Unit.BYTES,
         ),
         Panel(
             title="CPU of the machine",
-            queries=one(newest(names.SYSTEM_CPU_PERCENT, "mimo_pipeline", "stage", "attempt"), "{{stage}}-{{attempt}}"),
+            queries=one(newest(names.SYSTEM_CPU_PERCENT, "stage", "attempt"), legend("{{stage}}-{{attempt}}")),
             description="All cores = 100 %, the busiest node.",
             unit=Unit.PERCENT,
         ),
         Panel(
             title="Mean use of the GPUs",
             queries=one(
-                f"avg by ({_ATTEMPT}) ({names.SYSTEM_GPU_PERCENT.prometheus_name}{CHOSEN}) or "
-                f"0 * max by ({_ATTEMPT}) ({names.SYSTEM_CPU_PERCENT.prometheus_name}{CHOSEN})",
-                "{{stage}}-{{attempt}}",
+                f"avg by ({labels('stage', 'attempt')}) ({names.SYSTEM_GPU_PERCENT.prometheus_name}{CHOSEN})",
+                legend("{{stage}}-{{attempt}}"),
             ),
-            description="Of all nodes of the attempt; 0 where there is none. More detail: NVIDIA's DCGM exporter.",
+            description="Of all nodes; empty where there is no GPU. More detail: NVIDIA's DCGM exporter.",
             unit=Unit.PERCENT,
         ),
         Panel(
             title="Memory of the machine",
-            queries=one(
-                newest(names.SYSTEM_MEMORY_PERCENT, "mimo_pipeline", "stage", "attempt"), "{{stage}}-{{attempt}}"
-            ),
+            queries=one(newest(names.SYSTEM_MEMORY_PERCENT, "stage", "attempt"), legend("{{stage}}-{{attempt}}")),
             description="Used share of the fullest node.",
             unit=Unit.PERCENT,
             thresholds=warn_at(85, 95),

@@ -7,10 +7,11 @@ from mimo_vl.observability.dashboards.panel import (
     Dashboard,
     Panel,
     PanelKind,
-    Query,
     Row,
     Unit,
     good_from,
+    labels,
+    legend,
     newest,
     one,
     warn_at,
@@ -19,8 +20,9 @@ from mimo_vl.observability.metrics import Metric
 from mimo_vl.vocabulary import PRETRAINING_STAGES, REWARD_MODEL_STAGES
 
 _STAGES = f'stage=~"{"|".join([*PRETRAINING_STAGES, *REWARD_MODEL_STAGES])}"'
-_BY_ATTEMPT = ("mimo_pipeline", "stage", "attempt")
-_LEGEND = "{{stage}}-{{attempt}}"
+_BY_ATTEMPT = ("stage", "attempt")
+_LEGEND = legend("{{stage}}-{{attempt}}")
+_LEGEND_OF_PART = legend("{{stage}} {{part}}")
 
 
 def _of_attempts(metric: Metric, *more: str) -> str:
@@ -42,7 +44,7 @@ _LEARNING = Row(
         ),
         Panel(
             title="Learning rate",
-            queries=one(_of_attempts(names.LEARNING_RATE, "part"), "{{stage}} {{part}}"),
+            queries=one(_of_attempts(names.LEARNING_RATE, "part"), _LEGEND_OF_PART),
             description="Of each parameter group.",
         ),
         Panel(
@@ -70,10 +72,8 @@ _SPEED = Row(
         ),
         Panel(
             title="Model FLOPs utilisation",
-            queries=(
-                Query(expr=f"{_of_attempts(names.MFU)} or 0 * {_of_attempts(names.TOKENS_PER_S)}", legend=_LEGEND),
-            ),
-            description="Achieved by peak FLOP/s; 0 where the peak of the device is not known, as on CPUs.",
+            queries=one(_of_attempts(names.MFU), _LEGEND),
+            description="Achieved by peak FLOP/s; empty where the peak of the device is not known, as of CPUs.",
             unit=Unit.RATIO,
         ),
     ),
@@ -110,16 +110,16 @@ _BALANCE = Row(
     panels=(
         Panel(
             title="Loss by data type",
-            queries=one(_of_attempts(names.LOSS_BY_TYPE, "part"), "{{stage}} {{part}}"),
+            queries=one(_of_attempts(names.LOSS_BY_TYPE, "part"), _LEGEND_OF_PART),
             description="Of the tokens of one data type.",
             width=12,
         ),
         Panel(
             title="Loss of a data type by the mean loss",
             queries=one(
-                f"{_of_attempts(names.LOSS_BY_TYPE, 'part')} / on ({', '.join(_BY_ATTEMPT)}) group_left () "
+                f"{_of_attempts(names.LOSS_BY_TYPE, 'part')} / on ({labels(*_BY_ATTEMPT)}) group_left () "
                 f"{_of_attempts(names.LOSS)}",
-                "{{stage}} {{part}}",
+                _LEGEND_OF_PART,
             ),
             description="Far above 1 for long: this type gets too small a share of the mixture, or its data is noisy.",
             thresholds=warn_at(3),

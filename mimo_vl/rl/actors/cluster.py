@@ -25,6 +25,7 @@ from ray.exceptions import GetTimeoutError
 
 from mimo_vl.config.rl import RlConfig
 from mimo_vl.errors import ConfigError, RetryableError
+from mimo_vl.training.settings import accelerator
 
 # Logical: processes of a local run share the cores, and a worker pod may have one core, so each asks for a fraction.
 _LOCAL_CPUS = 8
@@ -114,6 +115,8 @@ def _started(config: RlConfig) -> Iterator[None]:
     try:
         ray.init(
             num_cpus=_LOCAL_CPUS,
+            # None: as many as there are.
+            num_gpus=0 if accelerator() == "cpu" else None,
             resources=dict.fromkeys(map(str, Group), 1),
             include_dashboard=False,
             object_store_memory=config.object_store_bytes,

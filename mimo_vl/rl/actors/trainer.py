@@ -58,9 +58,9 @@ def _build(settings: dict[str, Any]) -> tuple[TrainerWorker | None, Exception | 
 
     context = train.get_context()
     rank, size = context.get_world_rank(), context.get_world_size()
-    world = current_world(rank, size, context.get_local_rank(), context.get_local_world_size())
     try:
         require_device(has_gpu=settings["has_gpu"])
+        world = current_world(rank, size, context.get_local_rank(), context.get_local_world_size())
         return build_trainer_worker(settings["worker"], settings["resume"], world), None
     except MimoError as error:
         return None, error

@@ -18,7 +18,7 @@ class Throughput(Callback):
     def __init__(self, flops: FlopCount, *, peak_flops: float | None) -> None:
         self._flops = flops
         self._peak_flops = peak_flops
-        self._num_tokens = self._num_patches = self._seconds = self._wait_s = 0.0
+        self._num_tokens = self._num_pairs = self._num_patches = self._seconds = self._wait_s = 0.0
         self.total_tokens = 0
         self.total_s = 0.0
 
@@ -26,6 +26,7 @@ class Throughput(Callback):
         keep = 1.0 - _NEWEST_WEIGHT if self._seconds else 0.0
         new = 1.0 - keep
         self._num_tokens = keep * self._num_tokens + new * report.result.num_tokens
+        self._num_pairs = keep * self._num_pairs + new * report.result.num_pairs
         self._num_patches = keep * self._num_patches + new * report.result.num_patches
         self._seconds = keep * self._seconds + new * report.step_s
         self._wait_s = keep * self._wait_s + new * report.data_wait_s
@@ -42,6 +43,8 @@ class Throughput(Callback):
             "data_wait_fraction": self._wait_s / self._seconds,
         }
         if self._peak_flops:
-            flops = self._num_tokens * self._flops.per_token + self._num_patches * self._flops.per_patch
+            flops = self._flops.total(
+                num_tokens=self._num_tokens, num_pairs=self._num_pairs, num_patches=self._num_patches
+            )
             rates["mfu"] = flops / self._seconds / self._peak_flops
         return rates

@@ -22,6 +22,8 @@ class ClusterFacts:
     """The pipeline's own store, else that of the settings."""
     tracking_uri: str
     settings: ClusterSettings
+    kfp_run: str = ""
+    """Of the run in Kubeflow Pipelines that shows the pipeline, as far as there is one now; a tag of the MLflow run."""
     queue_name: str = ""
     inputs: tuple[InputSpec, ...] = ()
     """spec.inputs: an input may lie in a store of its own."""

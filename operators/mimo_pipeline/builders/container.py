@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mimo_vl.schema.environment import VARIABLES
 from operators.mimo_pipeline.api import PodSettings
 from operators.mimo_pipeline.builders.cluster_facts import ClusterFacts
 from operators.mimo_pipeline.builders.input_stores import input_credentials, input_stores, store_credentials
@@ -60,13 +61,13 @@ def resources(settings: PodSettings) -> dict[str, dict[str, str]]:
 
 
 def stage_env(
-    create: Create, settings: PodSettings, facts: ClusterFacts, extra: Mapping[str, str] | None = None
+    create: Create, settings: PodSettings, facts: ClusterFacts, image: Image, extra: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
     """All that a process of this stage reads. Nobody's tuning variable overrides ours; no name comes twice."""
     plain = {
         **settings.env,
         **base_env(facts),
-        **_contract(create, facts),
+        **_contract(create, facts, image),
         "MIMO_SCRATCH": SCRATCH_DIR,
         "MIMO_LOG_FORMAT": "json",
         "MIMO_METRICS_PORT": str(STAGE_METRICS_PORT),
@@ -98,7 +99,7 @@ def named_values(values: Mapping[str, str]) -> list[dict[str, Any]]:
     return [{"name": name, "value": value} for name, value in values.items()]
 
 
-def _contract(create: Create, facts: ClusterFacts) -> dict[str, str]:
+def _contract(create: Create, facts: ClusterFacts, image: Image) -> dict[str, str]:
     run = RunFacts(
         namespace=facts.namespace,
         pipeline=facts.pipeline,
@@ -110,5 +111,7 @@ def _contract(create: Create, facts: ClusterFacts) -> dict[str, str]:
         modules=STAGE_MODULES,
         num_procs={},
         input_stores=input_stores(facts),
+        image=image.reference,
     )
-    return {**stage_environment(create, run), "MLFLOW_TRACKING_URI": facts.tracking_uri}
+    shown = {"tracking_uri": facts.tracking_uri, "kfp_run": facts.kfp_run}
+    return stage_environment(create, run) | {VARIABLES[name]: value for name, value in shown.items()}

@@ -24,7 +24,7 @@ def build_job(create: Create, stage: StageSpec, facts: ClusterFacts) -> dict[str
         _CONTAINER,
         facts.settings.images.trainer,
         settings,
-        env=stage_env(create, settings, facts),
+        env=stage_env(create, settings, facts, facts.settings.images.trainer),
         mounted=mounted,
         command=launch_command(stage.name),
     )

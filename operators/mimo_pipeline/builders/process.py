@@ -40,6 +40,8 @@ class RunFacts:
     num_procs: Mapping[str, int]
     input_stores: Mapping[str, InputStore] = field(default_factory=dict)
     """By URI of the input; others lie in the pipeline's store."""
+    image: str = ""
+    """Reference of the container image; empty on one machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,7 @@ def stage_environment(create: Create, facts: RunFacts) -> dict[str, str]:
         output_uri=_attempt_uri(create.stage, create.attempt, facts),
         stage_key=create.key,
         code_digest=facts.code_digest,
+        image=facts.image,
         resume_from_uri=resume,
     ).to_environ()
     del variables[VARIABLES["tracking_uri"]]

@@ -57,7 +57,7 @@ def _template(create: Create, stage: str, workload: PytorchWorkload, facts: Clus
         _CONTAINER,
         facts.settings.images.trainer,
         settings,
-        env=stage_env(create, settings, facts),
+        env=stage_env(create, settings, facts, facts.settings.images.trainer),
         mounted=mounted,
         command=launch_command(stage, num_procs=workload.num_procs_per_node),
     )

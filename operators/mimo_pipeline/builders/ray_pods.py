@@ -114,7 +114,7 @@ def _ray_template(
         _RAY_CONTAINER,
         facts.settings.images.rollout,
         settings,
-        env=stage_env(create, settings, facts, extra),
+        env=stage_env(create, settings, facts, facts.settings.images.rollout, extra),
         mounted=mounted,
     )
     container["lifecycle"] = dict(lifecycle)

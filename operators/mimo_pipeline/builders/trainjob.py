@@ -51,7 +51,7 @@ def build_trainjob(create: Create, stage: StageSpec, facts: ClusterFacts) -> dic
             "trainer": {
                 "image": facts.settings.images.trainer.reference,
                 "command": launch_command(stage.name, num_procs=workload.num_procs_per_node),
-                "env": stage_env(create, settings, facts),
+                "env": stage_env(create, settings, facts, facts.settings.images.trainer),
                 "numNodes": workload.num_nodes,
                 "numProcPerNode": workload.num_procs_per_node,
                 "resourcesPerNode": resources(settings),

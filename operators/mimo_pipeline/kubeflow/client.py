@@ -101,6 +101,10 @@ class KubeflowClient:
     def terminate_run(self, run_id: str) -> None:
         self._call("POST", f"/runs/{run_id}:terminate")
 
+    def retry_run(self, run_id: str) -> None:
+        """Its failed steps begin anew. Refused for a run that succeeded or has not ended."""
+        self._call("POST", f"/runs/{run_id}:retry", tries=1)
+
     def experiment_id(self, name: str, namespace: str = "") -> str:
         """Of the experiment of this name, which is made if there is none. `namespace`: of multi-user installations."""
         where = {"namespace": namespace} if namespace else {}

@@ -48,6 +48,10 @@ class PipelineClient(Protocol):
 
     def pod_log(self, pod: str) -> str: ...
 
+    def stamped_pod_log(self, pod: str, since: str) -> str:
+        """Each line with its time (RFC 3339) and a space in front; `since`: whole seconds, "" = all there is."""
+        ...
+
     def follow_pod_log(self, pod: str) -> Iterator[str]:
         """What it has written and writes, until its container ends."""
         ...
@@ -88,8 +92,14 @@ class KubernetesPipelineClient:
         return list(self._json("GET", path, query=[("labelSelector", selector)])["items"])
 
     def pod_log(self, pod: str) -> str:
+        return self._log(pod)
+
+    def stamped_pod_log(self, pod: str, since: str) -> str:
+        return self._log(pod, ("timestamps", "true"), *([("sinceTime", since)] if since else []))
+
+    def _log(self, pod: str, *query: tuple[str, str]) -> str:
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log"
-        return self._call("GET", path, accept="*/*").decode(errors="replace")
+        return self._call("GET", path, accept="*/*", query=query).decode(errors="replace")
 
     def follow_pod_log(self, pod: str) -> Iterator[str]:
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log"

@@ -30,13 +30,14 @@ from operators.mimo_pipeline.kubernetes.pipelines import (
     StoredPipeline,
 )
 from operators.mimo_pipeline.kubernetes.resources import CONFIG_MAPS, EVENTS, PIPELINES, PODS, leaf_resource
-from operators.mimo_pipeline.naming import leaf_name
+from operators.mimo_pipeline.naming import leaf_name, run_label
 from operators.mimo_pipeline.plan import Create, Delete, Event, IndexEntry
 
 logger = logging.getLogger(__name__)
 
 CONTROLLER = "mimo.dev/operator"
 _MAX_NOTE = 1024
+_UPDATE_CRD = "kubectl apply --server-side -f charts/mimo-pipeline/files/crd.yaml"
 
 
 class NotCreatedError(Exception):
@@ -114,8 +115,8 @@ class PlanWriter:
     def _require_nothing_alive(self, create: Create) -> None:
         """Fencing, by what the API server says now: no pod and no unfinished job of any other attempt.
 
-        Pods with this attempt's number are another's too while its job does not exist: their job is gone, or they
-        belong to a deleted pipeline of this name.
+        Pods with this attempt's number are another's too while its job does not exist, for their job is gone; and so
+        are those of a deleted pipeline of this name.
         """
         namespace = self.pipeline.namespace
         labels = selector(self.pipeline.name, stage=create.stage)
@@ -126,7 +127,7 @@ class PlanWriter:
         leaves = [f for item in found if (f := parse_leaf(item)) is not None and f.owner_uid == self.pipeline.uid]
         is_created = any(leaf.attempt == create.attempt for leaf in leaves)
         for pod in pods:
-            is_own = is_created and pod.attempt == create.attempt
+            is_own = is_created and pod.attempt == create.attempt and pod.run == run_label(self.pipeline.uid)
             if pod.is_live and not is_own and pod.uid not in lost:
                 raise NotCreatedError(create.stage)
         for leaf in leaves:
@@ -151,7 +152,13 @@ class PlanWriter:
 
 def write_status(api: Api, pipeline: StoredPipeline, status: MimoPipelineStatus) -> None:
     """Conditional on the resourceVersion that was read; ApiError.is_conflict if somebody wrote meanwhile."""
-    api.replace(PIPELINES, pipeline.namespace, {**pipeline.raw, "status": status.to_values()}, "status")
+    try:
+        api.replace(PIPELINES, pipeline.namespace, {**pipeline.raw, "status": status.to_values()}, "status")
+    except ApiError as error:
+        if not error.is_malformed:
+            raise
+        text = f"{error.message}; is the CRD older than this operator? Then update it with: {_UPDATE_CRD}"
+        raise ApiError(error.status, error.reason, text) from error
 
 
 def tell(api: Api, pipeline: ClusterPipeline, events: Iterable[Event], now: datetime, instance: str) -> None:

@@ -13,8 +13,10 @@ from mimo_vl.errors import ServiceUnavailableError
 from operators.mimo_pipeline.kubernetes.resources import Resource
 
 FIELD_MANAGER = "mimo-operator"
+# A field that the server does not know is refused: dropped silently, it would be written again for ever.
+_WRITING = (("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict"))
 _CONNECT_S, _READ_S = 5.0, 30.0
-_HTTP_NOT_FOUND, _HTTP_CONFLICT, _HTTP_FORBIDDEN, _HTTP_INVALID = 404, 409, 403, 422
+_HTTP_BAD_REQUEST, _HTTP_FORBIDDEN, _HTTP_NOT_FOUND, _HTTP_CONFLICT, _HTTP_INVALID = 400, 403, 404, 409, 422
 
 Object: TypeAlias = dict[str, Any]
 Objects: TypeAlias = list[Object]
@@ -43,7 +45,12 @@ class ApiError(ServiceUnavailableError):
     @property
     def is_refusal(self) -> bool:
         """The object itself is not admitted. A webhook that does not answer (500) refuses nothing."""
-        return self.status in (400, _HTTP_FORBIDDEN, _HTTP_INVALID)
+        return self.is_malformed or self.status == _HTTP_FORBIDDEN
+
+    @property
+    def is_malformed(self) -> bool:
+        """A field that the server does not know, or a value that its schema does not allow."""
+        return self.status in (_HTTP_BAD_REQUEST, _HTTP_INVALID)
 
 
 class Api(Protocol):
@@ -51,8 +58,8 @@ class Api(Protocol):
 
     def get(self, resource: Resource, namespace: str, name: str) -> Object: ...
 
-    def list(self, resource: Resource, namespace: str, selector: str = "") -> Objects:
-        """As the API server has it now, not from a cache."""
+    def list(self, resource: Resource, namespace: str, selector: str = "", fields: str = "") -> Objects:
+        """As the API server has it now, not from a cache. `selector` is of labels, `fields` of fields."""
         ...
 
     def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> Object: ...
@@ -77,30 +84,32 @@ class Api(Protocol):
 class KubernetesApi:
     """Api over the official client, with the credentials of the pod or of $KUBECONFIG."""
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, client: Any, *, connect_s: float = _CONNECT_S, read_s: float = _READ_S) -> None:
+        self._client, self._limits_s = client, (connect_s, read_s)
+
+    def with_limits(self, *, connect_s: float, read_s: float) -> KubernetesApi:
+        """The same connection with other time limits of a request."""
+        return KubernetesApi(self._client, connect_s=connect_s, read_s=read_s)
 
     def get(self, resource: Resource, namespace: str, name: str) -> Object:
         return self._call("GET", resource.path(namespace, name))
 
-    def list(self, resource: Resource, namespace: str, selector: str = "") -> Objects:
-        query = [("labelSelector", selector)] if selector else []
+    def list(self, resource: Resource, namespace: str, selector: str = "", fields: str = "") -> Objects:
+        query = [(name, value) for name, value in (("labelSelector", selector), ("fieldSelector", fields)) if value]
         found = self._call("GET", resource.path(namespace), query=query)["items"]
         # Items of a list do not say what they are.
         return [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in found]
 
     def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> Object:
-        query = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]
-        return self._call("POST", resource.path(namespace), body=body, query=query)
+        return self._call("POST", resource.path(namespace), body=body, query=_WRITING)
 
     def apply(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> Object:
-        query = [("fieldManager", FIELD_MANAGER), ("force", "true"), ("fieldValidation", "Strict")]
-        path = resource.path(namespace, body["metadata"]["name"])
+        path, query = resource.path(namespace, body["metadata"]["name"]), [*_WRITING, ("force", "true")]
         return self._call("PATCH", path, body=body, query=query, content_type="application/apply-patch+yaml")
 
     def replace(self, resource: Resource, namespace: str, body: Mapping[str, Any], subresource: str = "") -> Object:
         path = resource.path(namespace, body["metadata"]["name"], subresource)
-        return self._call("PUT", path, body=body, query=[("fieldManager", FIELD_MANAGER)])
+        return self._call("PUT", path, body=body, query=_WRITING)
 
     def delete(
         self, resource: Resource, namespace: str, name: str, *, uid: str = "", grace_s: int | None = None
@@ -147,7 +156,7 @@ class KubernetesApi:
                 auth_settings=["BearerToken"],
                 _preload_content=False,
                 _return_http_data_only=True,
-                _request_timeout=(_CONNECT_S, _READ_S),
+                _request_timeout=self._limits_s,
             )
             answer: Object = json.loads(response.data)
             return answer

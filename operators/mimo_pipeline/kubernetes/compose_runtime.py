@@ -9,19 +9,23 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from mimo_vl.config.storage import StorageConfig
 from mimo_vl.errors import ConfigError
 from mimo_vl.vocabulary import StageName
-from operators.mimo_pipeline.api import MimoPipelineSpec, PipelineRuntime, StoreSettings
+from operators.mimo_pipeline.api import MimoPipelineSpec, PipelineRuntime, StoreSettings, TrackingSettings
 from operators.mimo_pipeline.builders.cluster_facts import ClusterFacts
 from operators.mimo_pipeline.builders.rendered import render_all
 from operators.mimo_pipeline.cluster_settings import ClusterSettings, Image, Images
 from operators.mimo_pipeline.code_digest import code_digest
+from operators.mimo_pipeline.kubeflow.link import run_link
 from operators.mimo_pipeline.kubernetes.pipelines import ClusterPipeline
 from operators.mimo_pipeline.naming import config_map_name
+
+if TYPE_CHECKING:
+    from mimo_vl.config.pipeline import PipelineConfig
 
 # Of one request of the operator; processes use the configuration's own.
 _STORE_TIMEOUT_S = 10.0
@@ -38,39 +42,59 @@ class Composed:
 
 
 def compose_runtime(pipeline: ClusterPipeline, settings: ClusterSettings, source_root: Path) -> Composed:
-    """What is frozen into the status at the start; without problems only."""
+    """What is frozen into the status at the start; without problems only, and with all of them at once."""
     from pydantic import TypeAdapter
 
-    from mimo_vl.config.compose import compose_values, parse
     from mimo_vl.config.pipeline import PipelineConfig, stage_config_digest
 
-    spec = pipeline.spec
-    known = {str(name) for name in StageName}
-    unknown = [s.name for s in spec.stages if s.name not in known]
-    if unknown:
-        return Composed(runtime=None, problems=(f"spec.stages: {unknown} unknown; choose from {sorted(known)}",))
+    spec, problems = _known_stages(pipeline.spec)
+    runtime = PipelineRuntime(
+        code_digest=code_digest(source_root),
+        image_digests={"trainer": settings.images.trainer.reference, "rollout": settings.images.rollout.reference},
+        store=store_settings(spec, settings, None),
+        tracking=_tracking(spec, settings),
+    )
     try:
-        with _HYDRA:
-            values = compose_values(spec.profile, spec.overrides)
-        values["storage"] = {**values["storage"], **_storage_section(store_settings(spec, settings))}
-        values["tracking"] = {**values["tracking"], **_tracking_section(tracking_uri(spec, settings))}
-        config = parse(values)
-        runtime = PipelineRuntime(
-            config=TypeAdapter(PipelineConfig).dump_python(config, mode="json"),
-            config_digests={s.name: stage_config_digest(config, StageName(s.name)) for s in spec.stages},
-            code_digest=code_digest(source_root),
-            image_digests={"trainer": settings.images.trainer.reference, "rollout": settings.images.rollout.reference},
-        )
-        problems = _rank_problems(spec, config)
+        config = _configuration(pipeline, spec, settings)
+    except ConfigError as error:
+        problems += str(error).splitlines()
+    else:
+        problems += _rank_problems(spec, config)
+        composed = {
+            "config": TypeAdapter(PipelineConfig).dump_python(config, mode="json"),
+            "config_digests": {s.name: stage_config_digest(config, StageName(s.name)) for s in spec.stages},
+        }
+        runtime = runtime.model_copy(update=composed)
+    try:
         # What the builders refuse is said now, not when the stage is due days later.
         render_all(spec, cluster_facts(pipeline, runtime, settings), runtime.config)
     except ConfigError as error:
-        return Composed(runtime=None, problems=tuple(str(error).splitlines()))
+        problems += str(error).splitlines()
     return Composed(runtime=None if problems else runtime, problems=tuple(problems))
 
 
+def _known_stages(spec: MimoPipelineSpec) -> tuple[MimoPipelineSpec, list[str]]:
+    """The spec without stages that there are not, and which those are."""
+    known = {str(name) for name in StageName}
+    unknown = [s.name for s in spec.stages if s.name not in known]
+    kept = spec.model_copy(update={"stages": tuple(s for s in spec.stages if s.name in known)})
+    return kept, [f"spec.stages: {unknown} unknown; choose from {sorted(known)}"] if unknown else []
+
+
+def _configuration(pipeline: ClusterPipeline, spec: MimoPipelineSpec, settings: ClusterSettings) -> PipelineConfig:
+    """Raises ConfigError: every wrong key and value, one line each."""
+    from mimo_vl.config.compose import compose_values, parse
+
+    with _HYDRA:
+        values = compose_values(spec.profile, spec.overrides)
+    values["storage"] = {**values["storage"], **_storage_section(store_settings(spec, settings, None))}
+    link = values["tracking"].get("cluster_link") or cluster_link(pipeline, settings)
+    values["tracking"] = {**values["tracking"], "uri": _tracking(spec, settings).uri, "cluster_link": link}
+    return parse(values)
+
+
 def cluster_facts(pipeline: ClusterPipeline, runtime: PipelineRuntime, settings: ClusterSettings) -> ClusterFacts:
-    """With the images that were frozen at the start: an upgraded operator changes none of a running pipeline."""
+    """With images, store and tracking of the start: an upgraded operator changes none of a running pipeline."""
     return ClusterFacts(
         namespace=pipeline.namespace,
         pipeline=pipeline.name,
@@ -78,20 +102,28 @@ def cluster_facts(pipeline: ClusterPipeline, runtime: PipelineRuntime, settings:
         run_id=pipeline.run_id,
         code_digest=runtime.code_digest,
         config_map=config_map_name(pipeline.name, pipeline.uid),
-        store=store_settings(pipeline.spec, settings),
-        tracking_uri=tracking_uri(pipeline.spec, settings),
+        store=store_settings(pipeline.spec, settings, runtime),
+        tracking_uri=(runtime.tracking or _tracking(pipeline.spec, settings)).uri,
         settings=settings.model_copy(update={"images": _frozen(settings.images, runtime.image_digests)}),
+        kfp_run=run_link(settings.kubeflow.ui if settings.kubeflow else "", pipeline.status.kubeflow_run),
         queue_name=pipeline.spec.queue_name,
         inputs=pipeline.spec.inputs,
     )
 
 
-def store_settings(spec: MimoPipelineSpec, settings: ClusterSettings) -> StoreSettings:
-    return spec.storage or settings.store
+def cluster_link(pipeline: ClusterPipeline, settings: ClusterSettings) -> str:
+    """Address of the pipeline's page in its cluster; "" = it has none."""
+    link = settings.cluster_link.replace("{namespace}", pipeline.namespace)
+    return link.replace("{pipeline}", pipeline.name)
 
 
-def tracking_uri(spec: MimoPipelineSpec, settings: ClusterSettings) -> str:
-    return spec.tracking.uri if spec.tracking is not None else settings.tracking_uri
+def store_settings(spec: MimoPipelineSpec, settings: ClusterSettings, frozen: PipelineRuntime | None) -> StoreSettings:
+    """That of the start: what was published there is read there. Before it the pipeline's own, else the operator's."""
+    return (frozen.store if frozen else None) or spec.storage or settings.store
+
+
+def _tracking(spec: MimoPipelineSpec, settings: ClusterSettings) -> TrackingSettings:
+    return spec.tracking or TrackingSettings(uri=settings.tracking_uri)
 
 
 def storage_config(store: StoreSettings) -> StorageConfig:
@@ -108,11 +140,7 @@ def _storage_section(store: StoreSettings) -> dict[str, Any]:
     }
 
 
-def _tracking_section(uri: str) -> dict[str, Any]:
-    return {"kind": "mlflow" if uri else "null", "uri": uri}
-
-
-def _rank_problems(spec: MimoPipelineSpec, config: Any) -> list[str]:
+def _rank_problems(spec: MimoPipelineSpec, config: PipelineConfig) -> list[str]:
     """The processes that a stage gets must be the ranks that its configuration divides the work by."""
     found = []
     for section, stages in (("stages", config.stages), ("reward_models", config.reward_models)):

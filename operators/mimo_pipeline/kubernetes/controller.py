@@ -152,7 +152,7 @@ class Controller:
         for order in plan.delete:
             writer.delete(order)
         tell(self.api, pipeline, events, now, self.instance)
-        store = self._store(store_settings(pipeline.spec, self.settings))
+        store = self._store(self._store_of(pipeline))
         self.metrics.update(self._viewer.view(pipeline, status, store, now))
         if any(s.state in ACTIVE_STATES for s in status.stages):
             waits_s.append(POLL_S)
@@ -168,7 +168,7 @@ class Controller:
             seen=seen,
             facts=cluster_facts(pipeline, runtime, self.settings),
             runtime=runtime,
-            store=self._store(store_settings(pipeline.spec, self.settings)),
+            store=self._store(self._store_of(pipeline)),
         )
 
     def _write(
@@ -200,7 +200,7 @@ class Controller:
         return known[1]
 
     def _world(self, pipeline: ClusterPipeline) -> World:
-        settings = store_settings(pipeline.spec, self.settings)
+        settings = self._store_of(pipeline)
         store = self._store(settings)
         config = storage_config(settings)
         index = self._indexes.setdefault((settings, pipeline.namespace), KeyIndex(store, pipeline.namespace, config))
@@ -217,6 +217,9 @@ class Controller:
             served=self.discovery.served(),
             node_lost_timeout_s=self.settings.node_lost_timeout_s,
         )
+
+    def _store_of(self, pipeline: ClusterPipeline) -> StoreSettings:
+        return store_settings(pipeline.spec, self.settings, pipeline.status.runtime)
 
     def _store(self, settings: StoreSettings) -> ArtifactStore:
         if settings not in self._stores:

@@ -1,7 +1,8 @@
 """Which replica works: a coordination.k8s.io Lease that one of them holds, the others standing by.
 
-Whoever holds it renews every 5 s; a standby takes it over when it has not changed for 15 s by the standby's own clock,
-so clocks need not agree. Who could not renew for 10 s ends: by then nobody else can have begun.
+Whoever holds it renews it every few seconds (lease_keeper.py); a standby takes it over when it has not changed for 15 s
+by the standby's own clock, so clocks need not agree. Who could not renew for 10 s ends: by then nobody else can have
+begun.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ logger = logging.getLogger(__name__)
 
 LEASE_NAME = "mimo-operator"
 DURATION_S, RENEW_DEADLINE_S, RETRY_S = 15.0, 10.0, 5.0
+# Of its requests, to connect and to read: after one that hangs there is time for another before the deadline.
+CONNECT_LIMIT_S, READ_LIMIT_S = 2.0, 3.0
+REQUEST_LIMIT_S = CONNECT_LIMIT_S + READ_LIMIT_S
 
 
 @dataclass(kw_only=True)
 class LeaseHolder:
-    """Blocking calls; `try_once` is to be called every RETRY_S."""
+    """Blocking calls; `try_once` is to be called every RETRY_S or sooner. `api`: with REQUEST_LIMIT_S per request."""
 
     api: Api
     namespace: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -19,12 +18,13 @@ from mimo_vl.observability.logging import configure_logging
 from mimo_vl.storage.store import open_store
 from operators.mimo_pipeline.cluster_settings import ClusterSettings, load_settings
 from operators.mimo_pipeline.code_digest import project_root
-from operators.mimo_pipeline.kubernetes.cluster import Api, connect
+from operators.mimo_pipeline.kubernetes.cluster import Api, ApiError, connect
 from operators.mimo_pipeline.kubernetes.compose_runtime import storage_config
 from operators.mimo_pipeline.kubernetes.controller import Controller
 from operators.mimo_pipeline.kubernetes.handlers import watch, watched
 from operators.mimo_pipeline.kubernetes.health import Health
-from operators.mimo_pipeline.kubernetes.lease import RETRY_S, LeaseHolder
+from operators.mimo_pipeline.kubernetes.lease import CONNECT_LIMIT_S, READ_LIMIT_S, RETRY_S, LeaseHolder
+from operators.mimo_pipeline.kubernetes.lease_keeper import LeaseKeeper
 from operators.mimo_pipeline.kubernetes.resources import PIPELINES, Resource
 from operators.mimo_pipeline.kubernetes.settings import OperatorEnvironment, read_environment
 from operators.mimo_pipeline.kubernetes.store_check import require_conditional_writes
@@ -34,10 +34,10 @@ from operators.mimo_pipeline.operator_metrics import OperatorMetrics
 logger = logging.getLogger(__name__)
 
 _NUM_WORKERS = 4
-# Workers, resync, discovery, lease, and room for what hangs until its time limit.
+# Workers, resync, discovery, and room for what hangs until its time limit.
 _NUM_THREADS = _NUM_WORKERS + 8
 _DISCOVERY_S = 20.0
-_STORE_RETRY_S = 5.0
+_STORE_RETRY_S = _API_RETRY_S = 5.0
 _WATCH_END_S = 10.0
 _QUIET = ("kopf", "kubernetes", "aiohttp.access")
 
@@ -45,6 +45,8 @@ _QUIET = ("kopf", "kubernetes", "aiohttp.access")
 @dataclass(kw_only=True)
 class Operator:
     api: Api
+    lease_api: Api
+    """With limits of the lease (lease.py) for its requests."""
     settings: ClusterSettings
     environment: OperatorEnvironment
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -53,7 +55,10 @@ class Operator:
         self.health = Health()
         self.metrics = OperatorMetrics(gpu_hour_price=self.settings.gpu_hour_price)
         self.metrics.watch_age_from(self.health.event_age_s)
-        self.lease = LeaseHolder(api=self.api, namespace=self.environment.namespace, identity=self.environment.identity)
+        self.lease = LeaseHolder(
+            api=self.lease_api, namespace=self.environment.namespace, identity=self.environment.identity
+        )
+        self.keeper = LeaseKeeper(self.lease)
         self.health.lease_age_s = self.lease.age_s
         self.controller = Controller(
             api=self.api,
@@ -71,30 +76,32 @@ class Operator:
 
     async def run(self) -> int:
         """Exit code. Losing the lease ends the process at once, without this returning."""
-        loop = asyncio.get_running_loop()
-        loop.set_default_executor(ThreadPoolExecutor(_NUM_THREADS))
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop.set)
+            asyncio.get_running_loop().add_signal_handler(number, self.stop.set)
         await self._serve_health()
         start_http_server(self.environment.metrics_port, registry=self.metrics.registry)
+        return await self.work_until_stopped()
+
+    async def work_until_stopped(self) -> int:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(_NUM_THREADS))
         stopped = asyncio.create_task(self.stop.wait())
         work = asyncio.create_task(self._work())
         await asyncio.wait({stopped, work}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         work.cancel()
         [result] = await asyncio.gather(work, return_exceptions=True)
-        # Rounds that are under way end before another replica may begin.
+        # Rounds that are under way end before another replica may begin; until then the lease is kept.
         await loop.shutdown_default_executor()
-        self.lease.release()
+        self.keeper.stop()
         if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
             return _explain(result)
         return EXIT_DONE
 
     async def _work(self) -> None:
         await self._become_leader()
+        await self._check_store()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._renew())
-            await self._check_store()
             self.health.worker_beats_s = self.workers.beats_s
             group.create_task(self._watch())
             group.create_task(self.workers.run())
@@ -104,17 +111,9 @@ class Operator:
         logger.info("standing by identity=%s namespaces=%s", self.lease.identity, list(self.namespaces))
         while not await asyncio.to_thread(self.lease.try_once):
             await asyncio.sleep(RETRY_S)
+        self.keeper.start()
         self.metrics.is_leader.set(1)
         logger.info("holding the lease identity=%s", self.lease.identity)
-
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(RETRY_S / 2)
-            if not await asyncio.to_thread(self.lease.try_once) or self.lease.is_lost():
-                logger.error("lease lost; ending at once")
-                logging.shutdown()
-                # A thread in the middle of a round must not write any more.
-                os._exit(EXIT_RETRY)
 
     async def _check_store(self) -> None:
         """A store that is away is waited for; one without conditional writes is refused."""
@@ -130,7 +129,7 @@ class Operator:
     async def _watch(self) -> None:
         """Watches what is installed; starts anew when a kind of job is installed or removed."""
         while True:
-            served = await asyncio.to_thread(self.controller.discovery.served)
+            served = await self._served()
             stop = threading.Event()
             ended = asyncio.get_running_loop().create_future()
             thread = threading.Thread(
@@ -139,7 +138,7 @@ class Operator:
             thread.start()
             self.health.watch_restarted()
             try:
-                while not ended.done() and await asyncio.to_thread(self.controller.discovery.served) == served:
+                while not ended.done() and await self._served() == served:
                     await asyncio.wait({ended}, timeout=_DISCOVERY_S)
                 was_told = not ended.done()
             finally:
@@ -149,6 +148,15 @@ class Operator:
             if not was_told:
                 raise MimoError("the watch ended by itself")
             logger.info("watching anew: the kinds of jobs changed")
+
+    async def _served(self) -> frozenset[Resource]:
+        """Kinds of jobs that are installed; the first answer is waited for."""
+        while True:
+            try:
+                return await asyncio.to_thread(self.controller.discovery.served)
+            except ApiError as error:
+                logger.warning("waiting for the API: %s", error)
+                await asyncio.sleep(_API_RETRY_S)
 
     def _watch_in_thread(self, served: frozenset[Resource], stop: threading.Event, ended: asyncio.Future[None]) -> None:
         loop = ended.get_loop()
@@ -214,4 +222,6 @@ def main() -> int:
 
 
 async def _run(settings: ClusterSettings, environment: OperatorEnvironment) -> int:
-    return await Operator(api=connect(), settings=settings, environment=environment).run()
+    api = connect()
+    lease_api = api.with_limits(connect_s=CONNECT_LIMIT_S, read_s=READ_LIMIT_S)
+    return await Operator(api=api, lease_api=lease_api, settings=settings, environment=environment).run()

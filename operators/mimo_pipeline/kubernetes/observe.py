@@ -22,9 +22,10 @@ from operators.mimo_pipeline.cluster_observation import (
 )
 from operators.mimo_pipeline.cluster_pods import PodFacts, parse_pod
 from operators.mimo_pipeline.key_index import KeyIndex
-from operators.mimo_pipeline.keys import WAITING_STATES, keys_to_look_up
+from operators.mimo_pipeline.keys import WAITING_STATES, keys_to_enter, keys_to_start
 from operators.mimo_pipeline.kubernetes.cluster import Api
 from operators.mimo_pipeline.kubernetes.pipelines import SECRET_MISSING, ClusterPipeline, Note
+from operators.mimo_pipeline.kubernetes.refusals import refusal_of_pods
 from operators.mimo_pipeline.kubernetes.resources import PODS, Resource, leaf_resource
 from operators.mimo_pipeline.kubernetes.store_evidence import EvidenceReader
 from operators.mimo_pipeline.naming import LABEL_PIPELINE, run_label
@@ -67,8 +68,8 @@ def observe_pipeline(
     seen: list[StageObservation] = []
     for stage in pipeline.spec.stages:
         current = next((s for s in pipeline.status.stages if s.name == stage.name), StageStatus(name=stage.name))
-        own = [p for p in pods if p.stage == stage.name and p.is_live and p.run == run_label(pipeline.uid)]
-        for number in _numbers(current, leaves, own):
+        live = [p for p in pods if p.stage == stage.name and p.is_live]
+        for number in _numbers(current, leaves, live):
             name = (stage.name, number)
             facts = AttemptFacts(
                 stage=stage.name,
@@ -78,11 +79,13 @@ def observe_pipeline(
                 pods=tuple(p for p in pods if (p.stage, p.attempt) == name),
                 vanished=tuple(p for p in vanished if (p.stage, p.attempt) == name),
             )
-            attempts[name] = _with_store(world, facts, current, now)
+            attempts[name] = _explained(world, pipeline.namespace, _with_store(world, facts, current, now), now)
             seen.append(observe_attempt(attempts[name], now, world.node_lost_timeout_s))
     observed = Observed(
         attempts=tuple(seen),
-        outputs_by_key=world.index.look_up(keys_to_look_up(pipeline.spec, pipeline.status)),
+        outputs_by_key=world.index.look_up(
+            keys_to_start(pipeline.spec, pipeline.status), keys_to_enter(pipeline.status)
+        ),
         runtime=runtime,
         problems=problems,
         generation=pipeline.generation,
@@ -107,13 +110,19 @@ def used_resources(stages: Iterable[StageSpec]) -> set[Resource]:
 
 
 def _pods(world: World, pipeline: ClusterPipeline) -> tuple[list[PodFacts], list[PodFacts]]:
-    """Pods that exist, with all that was ever seen of them, and pods that vanished."""
+    """Pods that exist, with all that was ever seen of them, and pods that vanished.
+
+    Only those of this very pipeline: what became of one of the same name that was deleted says nothing about this one.
+    Its pods that still live are waited for where an attempt is created (apply.py).
+    """
     listed: list[Mapping[str, Any]] = [*world.api.list(PODS, pipeline.namespace, selector(pipeline.name))]
-    facts = [f for p in listed if (f := parse_pod(p)) is not None]
+    run = run_label(pipeline.uid)
+    facts = [f for p in listed if (f := parse_pod(p)) is not None and f.run == run]
     known = {f.uid: world.history.record(pipeline.namespace, f) for f in facts}
     # The phase of a pod that exists is what the list says; the history only adds what it forgot.
     present = [replace(known[f.uid], phase=f.phase) for f in facts]
-    return present, [p for p in world.history.of(pipeline.namespace, pipeline.name) if p.uid not in known]
+    remembered = world.history.of(pipeline.namespace, pipeline.name)
+    return present, [p for p in remembered if p.run == run and p.uid not in known]
 
 
 def _leaves(world: World, pipeline: ClusterPipeline) -> dict[tuple[str, int], LeafFacts]:
@@ -149,6 +158,15 @@ def _with_store(world: World, facts: AttemptFacts, stage: StageStatus, now: date
         evidence = world.evidence.of_living(facts.stage, facts.attempt, with_claim=asks_claim)
         return replace(facts, store=replace(evidence, is_revoked=facts.store.is_revoked))
     return replace(facts, store=world.evidence.of_ended(facts.stage, facts.attempt))
+
+
+def _explained(world: World, namespace: str, facts: AttemptFacts, now: datetime) -> AttemptFacts:
+    """Adds why pods are missing, where that may be: the attempt has not begun its work."""
+    leaf = facts.leaf
+    has_begun = facts.store.progress is not None or facts.store.output is not None
+    if leaf is None or leaf.is_queued or has_begun or not is_alive(facts, now, world.node_lost_timeout_s):
+        return facts
+    return replace(facts, refusal=refusal_of_pods(world.api, namespace, leaf, facts.pods))
 
 
 def _secret_notes(pods: Iterable[PodFacts]) -> list[Note]:

@@ -35,7 +35,12 @@ PIPELINE_RULES = (
     Rule(api_group="ray.io", resources=("rayjobs",), verbs=_LEAF, why="attempts of Ray stages"),
     Rule(api_group="", resources=("pods",), verbs=("delete", "list", "watch"), why="liveness, exit codes, kills"),
     Rule(api_group="", resources=("configmaps",), verbs=("create", "patch"), why="composed configuration (applied)"),
-    Rule(api_group="events.k8s.io", resources=("events",), verbs=("create",), why="one per transition"),
+    Rule(
+        api_group="events.k8s.io",
+        resources=("events",),
+        verbs=("create", "list"),
+        why="one per transition; why a job gets no pods",
+    ),
 )
 
 # In the operator's own namespace.

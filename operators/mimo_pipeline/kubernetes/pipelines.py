@@ -61,6 +61,7 @@ def mirrored(pipeline: ClusterPipeline, status: MimoPipelineStatus) -> Mirrored:
         labels=pipeline.raw["metadata"].get("labels") or {},
         spec=pipeline.spec,
         status=status,
+        is_owed=any(c.type == KUBEFLOW_UNAVAILABLE for c in pipeline.full_status.conditions),
     )
 
 

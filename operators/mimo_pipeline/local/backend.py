@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from mimo_vl.errors import InputError
+from mimo_vl.errors import EXIT_DONE, InputError
 from mimo_vl.schema.manifest import ExitRecord, Manifest
 from mimo_vl.storage.artifacts import read_manifest
 from mimo_vl.storage.attempts import read_claim, read_exit_record, read_progress
@@ -24,6 +24,7 @@ from operators.mimo_pipeline.plan import Create, Delete, LeafPhase, Output, Stag
 
 logger = logging.getLogger(__name__)
 
+_KILLED = 128 + signal.SIGKILL
 # A process that is being started carries its environment only after exec.
 _EXEC_WAIT_S = 2.0
 
@@ -186,8 +187,8 @@ class LocalBackend:
         )
 
     def _last_words(self, child: Child, code: int | None) -> str:
-        """Last line of the log of a launcher that failed without an exit record."""
-        if not code:
+        """Last line of the log of a launcher that failed without an exit record; one that was killed had no time."""
+        if code in (None, EXIT_DONE, _KILLED):
             return ""
         try:
             lines = self._log_path(child.stage, child.attempt).read_text(encoding="utf-8", errors="replace").split("\n")

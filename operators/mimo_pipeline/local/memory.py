@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 import psutil
 
 from mimo_vl.observability.memory import process_pss_bytes, tree_pids
+from operators.mimo_pipeline.local.state import write_atomically
 
 # Reading the page maps of a large process takes some milliseconds.
 SAMPLE_EVERY_S = 2.0
 
 
 class MemoryPeak:
-    """Largest sum seen over the process trees below the given roots."""
+    """Largest sum seen over the process trees below the given roots, also by earlier controllers of the run.
 
-    def __init__(self) -> None:
-        self.peak_pss_bytes = 0
+    Args:
+        path: file that keeps it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.peak_pss_bytes = read_peak(path)
         self._last_s = -SAMPLE_EVERY_S
 
     def sample(self, roots: Iterable[int]) -> None:
@@ -27,7 +35,18 @@ class MemoryPeak:
         if now_s - self._last_s < SAMPLE_EVERY_S:
             return
         self._last_s = now_s
-        self.peak_pss_bytes = max(self.peak_pss_bytes, sum(process_pss_bytes(pid) for pid in all_pids(roots)))
+        now_bytes = sum(process_pss_bytes(pid) for pid in all_pids(roots))
+        if now_bytes > self.peak_pss_bytes:
+            self.peak_pss_bytes = now_bytes
+            write_atomically(self._path, json.dumps({"peak_pss_bytes": now_bytes}) + "\n")
+
+
+def read_peak(path: Path) -> int:
+    """0 where no controller has measured anything."""
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["peak_pss_bytes"])
+    except FileNotFoundError:
+        return 0
 
 
 def all_pids(roots: Iterable[int]) -> set[int]:

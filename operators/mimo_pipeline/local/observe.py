@@ -6,7 +6,7 @@ from operators.mimo_pipeline.api import PipelineRuntime
 from operators.mimo_pipeline.backend import StageBackend
 from operators.mimo_pipeline.builders.process import Process
 from operators.mimo_pipeline.key_index import KeyIndex
-from operators.mimo_pipeline.keys import keys_to_look_up
+from operators.mimo_pipeline.keys import keys_to_enter, keys_to_start
 from operators.mimo_pipeline.local.state import PipelineObject
 from operators.mimo_pipeline.plan import Observed
 
@@ -16,7 +16,7 @@ def observe(
 ) -> Observed:
     return Observed(
         attempts=tuple(backend.observe()),
-        outputs_by_key=index.look_up(keys_to_look_up(pipeline.spec, pipeline.status)),
+        outputs_by_key=index.look_up(keys_to_start(pipeline.spec, pipeline.status), keys_to_enter(pipeline.status)),
         runtime=runtime,
         generation=pipeline.metadata.generation,
         pipeline=pipeline.metadata.name,

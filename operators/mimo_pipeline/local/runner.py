@@ -20,6 +20,7 @@ from mimo_vl.schema.environment import VARIABLES
 from mimo_vl.schema.manifest import KeyEntry
 from mimo_vl.stop_request import StopRequest
 from mimo_vl.storage.keys import record_key
+from mimo_vl.storage.layout import run_of_output
 from mimo_vl.storage.store import ArtifactStore, open_store
 from operators.mimo_pipeline.api import (
     ACTIVE_STATES,
@@ -34,7 +35,7 @@ from operators.mimo_pipeline.last_values import ManifestValues
 from operators.mimo_pipeline.local.backend import LocalBackend
 from operators.mimo_pipeline.local.children import ChildRecords
 from operators.mimo_pipeline.local.display import Display
-from operators.mimo_pipeline.local.memory import MemoryPeak
+from operators.mimo_pipeline.local.memory import MemoryPeak, read_peak
 from operators.mimo_pipeline.local.observe import observe
 from operators.mimo_pipeline.local.settings import inherited_environment
 from operators.mimo_pipeline.local.state import PipelineObject, RunFolder, write_atomically
@@ -59,7 +60,6 @@ class LocalRunner:
     runtime: PipelineRuntime
     display: Display
     modules: Mapping[str, str] = field(default_factory=lambda: STAGE_MODULES)
-    memory: MemoryPeak = field(default_factory=MemoryPeak)
     stop_requested: StopRequest = field(default_factory=StopRequest)
     metrics: OperatorMetrics = field(default_factory=OperatorMetrics)
 
@@ -88,6 +88,7 @@ class LocalRunner:
             log_path=lambda stage, attempt: self.folder.log_path(uid, stage, attempt),
             environment=self._environment,
         )
+        self._memory = MemoryPeak(self.folder.memory_path(uid))
         self._index = KeyIndex(self.store, self.pipeline.metadata.namespace, self.config.storage)
         self._last_values = ManifestValues(self.store)
         self._round_ended_s = time.monotonic()
@@ -127,7 +128,7 @@ class LocalRunner:
             self.display.event(event)
         status = plan.status or pipeline.status
         self.display.update(status)
-        self.memory.sample(self._root_pids())
+        self._memory.sample(self._root_pids())
         self._show(pipeline, status, time.monotonic() - started_s)
         return plan, status
 
@@ -145,9 +146,14 @@ class LocalRunner:
         self.metrics.duration.observe(round_s)
         self._round_ended_s = time.monotonic()
 
-    def peak_of_records(self) -> int:
-        """Largest size that a launcher of this run measured of itself and its ranks, this process not looking."""
-        return max((r.peak_pss_bytes for r in self._backend.exit_records()), default=0)
+    def peak_pss_bytes(self, status: MimoPipelineStatus) -> int:
+        """Largest size of all processes of this run, and of the runs in this folder whose outputs it reuses.
+
+        Launchers measure themselves and their ranks too: nobody may have looked meanwhile.
+        """
+        makers = {run_of_output(s.output_uri).rpartition("/")[2] for s in status.stages if s.reused}
+        peaks = [self._memory.peak_pss_bytes, *(read_peak(self.folder.memory_path(uid)) for uid in makers)]
+        return max([*peaks, *(r.peak_pss_bytes for r in self._backend.exit_records())])
 
     def _effective(self, spec: MimoPipelineSpec) -> MimoPipelineSpec:
         """Ctrl-C suspends for this process only: the file keeps what the user wrote, so the next run goes on."""

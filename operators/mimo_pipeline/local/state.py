@@ -56,6 +56,9 @@ class RunFolder:
     def config_path(self, uid: str) -> Path:
         return self.path / "state" / uid[:8] / "config.yaml"
 
+    def memory_path(self, uid: str) -> Path:
+        return self.path / "state" / uid[:8] / "memory.json"
+
     def children_path(self, uid: str) -> Path:
         return self.path / "state" / uid[:8] / "children"
 

@@ -88,12 +88,15 @@ def _manifest(stage: StageStatus) -> Manifest | None:
 
 
 def write_summary(
-    folder: RunFolder, status: MimoPipelineStatus, *, total_seconds: float, peak_pss_bytes: int
+    folder: RunFolder, status: MimoPipelineStatus, *, total_seconds: float | None, peak_pss_bytes: int
 ) -> dict[str, Any]:
-    """Copy report.html, complete summary.json, return its content. Without finalize there are stages only."""
+    """Copy report.html, complete summary.json, return its content. Without finalize there are stages only.
+
+    `total_seconds`: None where no attempt has left times.
+    """
     summary = _from_finalize(folder, status)
     summary["stages"] = [row.to_summary() for row in stage_rows(status)]
-    summary["total_seconds"] = round(total_seconds, 3)
+    summary["total_seconds"] = None if total_seconds is None else round(total_seconds, 3)
     summary["peak_pss_bytes"] = peak_pss_bytes
     write_atomically(folder.path / SUMMARY, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     return summary

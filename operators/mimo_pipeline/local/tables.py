@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from operators.mimo_pipeline.api import MimoPipelineStatus
+from operators.mimo_pipeline.api import MimoPipelineStatus, StageStatus
 from operators.mimo_pipeline.local.summary import StageRow
 
 _NONE = "–"
@@ -81,8 +81,17 @@ def status_table(status: MimoPipelineStatus) -> Table:
         if stage.progress is not None:
             progress = f"{stage.progress.step}/{stage.progress.total or '?'} {stage.progress.unit}"
         state = f"{stage.state} (reused)" if stage.reused else str(stage.state)
-        table.add_row(stage.name, state, str(stage.attempt), progress, stage.reason, stage.message)
+        table.add_row(stage.name, state, str(stage.attempt), progress, stage.reason, _message(stage))
     return table
+
+
+def _message(stage: StageStatus) -> str:
+    """And why an earlier attempt ended, which is all that is left of it once the next one goes on."""
+    before = stage.last_failure
+    if before is None or before.attempt == stage.attempt:
+        return stage.message
+    told = ": ".join(filter(None, [f"attempt {before.attempt}", before.reason, before.message]))
+    return "; ".join(filter(None, [stage.message, told]))
 
 
 def duration(seconds: float) -> str:

@@ -1,9 +1,10 @@
-"""The short pipeline, driven through three faults: a worker, the operator and the Ray head are lost."""
+"""The short pipeline, driven through its faults: a worker is lost, a rank crashes, operator and Ray head die."""
 
 from __future__ import annotations
 
+import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -16,10 +17,14 @@ from tests.e2e.pod_watch import PodWatch
 from tests.e2e.port_forward import open_release_store
 from tests.e2e.release import explain
 from tests.e2e.shown_metrics import metrics_of_running_stage
+from tests.e2e.with_faults.looks import Look, look
 
 NAMESPACE, PIPELINE = "mimo-e2e", "demo-ci"
 # On two cores; a single stage takes a minute or less.
 STAGE_DEADLINE_S = 600.0
+REWARD_PORT = 8000
+LOST, CRASHED = "multimodal-pretraining", "long-context-sft"
+"""Stages that lose a pod and a rank."""
 
 
 @dataclass
@@ -29,6 +34,8 @@ class FaultRun:
     objects: dict[str, set[str]]
     """Kind -> names of leaf jobs that were seen."""
     notes: dict[str, Any]
+    looks: dict[str, Look] = field(default_factory=dict)
+    """Stage -> what the windows said while its second attempt ran."""
 
     def pipeline(self) -> dict[str, Any]:
         found = self.cluster.get("mimopipelines", PIPELINE, NAMESPACE)
@@ -48,8 +55,8 @@ class FaultRun:
             for item in self.cluster.list(kind, NAMESPACE, "mimo.dev/stage"):
                 self.objects.setdefault(kind, set()).add(item["metadata"]["labels"]["mimo.dev/stage"])
 
-    def wait(self, what: str, stage: str, *, step: int = 0, ended: bool = False) -> None:
-        """Until the stage runs and has done `step` steps, or has succeeded."""
+    def wait(self, what: str, stage: str, *, step: int = 0, attempt: int = 1, ended: bool = False) -> None:
+        """Until this attempt of the stage runs and has done `step` steps, or the stage has succeeded."""
 
         def probe() -> bool:
             self.note_objects()
@@ -59,7 +66,8 @@ class FaultRun:
             if ended:
                 return bool(now["state"] == "Succeeded")
             progress = now.get("progress") or {}
-            return bool(now["state"] == "Running" and progress.get("step", 0) >= step)
+            is_there = now["attempt"] >= attempt and progress.get("step", 0) >= step
+            return bool(now["state"] == "Running" and is_there)
 
         eventually(
             what, probe, deadline_s=STAGE_DEADLINE_S, interval_s=1.0, explain=lambda: explain(self.cluster, NAMESPACE)
@@ -67,15 +75,21 @@ class FaultRun:
 
 
 def drive(run: FaultRun) -> None:
-    """The pipeline from start to end, with the three faults."""
-    run.wait("stage 3 trains", "multimodal-pretraining", step=6)
-    worker = "mimo.dev/stage=multimodal-pretraining,training.kubeflow.org/replica-type=worker"
+    """The pipeline from start to end, with the faults."""
+    run.wait("stage 3 trains", LOST, step=6)
+    worker = f"mimo.dev/stage={LOST},training.kubeflow.org/replica-type=worker"
     run.notes["lost_worker"] = faults.lose_pod(run.cluster, NAMESPACE, worker)
+    _look_at_second_attempt(run, LOST)
+    if run.cluster.is_development:
+        run.wait("SFT trains", CRASHED, step=3)
+        run.notes["crashed_rank"] = faults.crash_rank(CRASHED)
+        _look_at_second_attempt(run, CRASHED)
     run.wait("RL data is curated", "curate-rl")
     run.notes["before_operator_kill"] = {s["name"]: s["attempt"] for s in run.pipeline()["status"]["stages"]}
     run.notes["killed_operators"] = faults.kill_operator(run.cluster, NAMESPACE)
     run.wait("MORL has started", "morl")
     _wait_for_saved_step(run, "morl", 1)
+    run.notes["reward_service"] = _ask_reward_service(run)
     head = "mimo.dev/stage=morl,mimo.dev/component=ray-head"
     run.notes["lost_head"] = faults.lose_pod(run.cluster, NAMESPACE, head)
     run.wait("morl succeeds", "morl", ended=True)
@@ -83,6 +97,24 @@ def drive(run: FaultRun) -> None:
     run.notes["live_metrics"] = _metrics_while_it_runs(run, "evaluate")
     for stage in ("evaluate", "finalize"):
         run.wait(f"{stage} succeeds", stage, ended=True)
+
+
+def _ask_reward_service(run: FaultRun) -> dict[str, Any]:
+    """What it says of itself through the Service of the Ray head, asked from a rollout pod as any client would."""
+    attempt = run.stage("morl")["attempt"]
+    services = [s["metadata"]["name"] for s in run.cluster.list("services", NAMESPACE)]
+    [service] = [name for name in services if name.startswith(f"{PIPELINE}-morl-{attempt}-") and "head-svc" in name]
+    selector = f"mimo.dev/stage=morl,mimo.dev/attempt={attempt},mimo.dev/component=ray-rollout"
+    pod = run.cluster.list("pods", NAMESPACE, selector)[0]["metadata"]["name"]
+    address = f"http://{service}:{REWARD_PORT}/healthz"
+    ask = f"from urllib.request import urlopen; print(urlopen('{address}', timeout=20).read().decode())"
+    answer: dict[str, Any] = json.loads(run.cluster.kubectl("exec", "-n", NAMESPACE, pod, "--", "python", "-c", ask))
+    return answer
+
+
+def _look_at_second_attempt(run: FaultRun, stage: str) -> None:
+    run.wait(f"attempt 2 of {stage} trains", stage, step=1, attempt=2)
+    run.looks[stage] = look(run, NAMESPACE, PIPELINE, stage)
 
 
 def _metrics_while_it_runs(run: FaultRun, stage: str) -> str:

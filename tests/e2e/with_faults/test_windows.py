@@ -49,10 +49,18 @@ def test_mlflow_shows_the_lost_attempt_and_the_one_that_succeeded(run: FaultRun,
     with open_tracking(run.cluster, NAMESPACE) as tracking:
         runs = {(r.tags.get("mimo.stage"), r.tags.get("mimo.attempt")): r for r in tracking.runs(run.run_id)}
         experiment = run.pipeline()["status"]["mlflow"].split("/experiments/")[1].split("/")[0]
-        for attempt, shown in (("1", ("Failed", "Killed")), ("2", ("Finished",))):
-            page = browser.open(f"{tracking.url}/#/experiments/{experiment}/runs/{runs[stage, attempt].run_id}")
+        for attempt, states in (("1", {"FAILED": "Failed", "KILLED": "Killed"}), ("2", {"FINISHED": "Finished"})):
+            tracked = runs[stage, attempt]
+            page = browser.open(f"{tracking.url}/#/experiments/{experiment}/runs/{tracked.run_id}")
             page.wait_for_text(f"{stage}-{attempt}")
-            page.wait_for(f"{json.dumps(shown)}.some(text => document.body.innerText.includes(text))")
+            page.wait_for_text(states[tracked.status])
+            if attempt == "1":
+                reason, message = tracked.tags["mimo.reason"], tracked.tags["mimo.message"]
+                assert reason
+                assert message
+                page.wait_for_text(message.splitlines()[0])
+            else:
+                assert "mimo.reason" not in tracked.tags
             take_picture(page, f"cluster-mlflow-{stage}-{attempt}")
 
 

@@ -19,7 +19,9 @@ import pytest
 from rich.console import Console
 
 from jobs.cli_run import RunRequest, run_pipeline
+from jobs.report import local_source
 from mimo_vl.errors import ConfigError
+from mimo_vl.reporting.read import read_run
 from operators.mimo_pipeline.api import RetryRequest, StageState
 from operators.mimo_pipeline.builders.process import STAGE_MODULES
 from operators.mimo_pipeline.local.children import ChildRecords
@@ -149,6 +151,9 @@ def test_a_run_gives_outputs_a_summary_and_two_tables_and_a_second_run_reuses_ev
     assert {(s["status"], s["reused"]) for s in again["stages"]} == {("Succeeded", True)}
     assert bench.digests() == first
     assert bench.trace("base") == ["start-1-at-0"]
+    # What its outputs took, not that it found them.
+    assert again["total_seconds"] == summary["total_seconds"] > 0
+    assert again["peak_pss_bytes"] >= summary["peak_pss_bytes"]
 
 
 def test_changed_code_runs_again(bench: Bench) -> None:
@@ -192,9 +197,19 @@ def test_ctrl_c_saves_and_the_next_run_goes_on(bench: Bench) -> None:
     assert process.wait(timeout=60) == 75
     assert bench.state("base") == StageState.SUSPENDED
     bench.slow("base", on=False)
+    memory = bench.folder.memory_path(bench.folder.load().metadata.uid)
+    assert json.loads(memory.read_text())["peak_pss_bytes"] > 0
+    memory.write_text('{"peak_pss_bytes": 1000000000000}')
     assert bench.run() == 0
     assert bench.trace("base") == ["start-1-at-0", "start-2-at-1"]
     assert bench.folder.load().status.stage("base").failures == 0
+    # The summary speaks for both invocations, and for both attempts.
+    summary = json.loads((bench.run_dir / "summary.json").read_text())
+    assert summary["peak_pss_bytes"] == 10**12
+    run = read_run(local_source(bench.folder))
+    attempts = [a.seconds or 0.0 for s in run.stages for a in s.attempts]
+    assert len(attempts) == 3
+    assert summary["total_seconds"] == pytest.approx(sum(attempts), abs=0.01)
 
 
 def test_a_launcher_that_outlived_its_controller_is_adopted(bench: Bench) -> None:
@@ -244,6 +259,22 @@ def test_killing_controller_and_launcher_group_gives_the_same_digests_as_an_undi
     bench.run_dir = tmp_path / "undisturbed"
     assert bench.run("projector-warmup") == 0
     assert bench.digests() == disturbed
+
+
+def test_a_killed_attempt_is_told_as_killed_and_not_with_the_last_line_of_its_log(bench: Bench) -> None:
+    bench.slow("base")
+    process = bench.spawn("base")
+    eventually(lambda: bench.trace("base") == ["start-1-at-0"])
+    log = bench.folder.log_path(bench.folder.load().metadata.uid, "base", 1)
+    with log.open("a") as file:
+        file.write("step 7 loss 0.5\n")
+    os.killpg(os.getpgid(bench.launcher("base")), signal.SIGKILL)
+    bench.slow("base", on=False)
+    assert process.wait(timeout=60) == 0
+    failure = bench.folder.load().status.stage("base").last_failure
+    assert failure is not None
+    assert (failure.attempt, failure.reason, failure.exit_code) == (1, "Killed", 137)
+    assert failure.message.startswith("killed by SIGKILL")
 
 
 def test_a_second_run_of_the_same_folder_is_refused_and_names_the_first(bench: Bench) -> None:

@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 from jobs.cli import app
 from jobs.cli_run import RunRequest, run_pipeline
 from mimo_vl.evaluation.collect import RunMaterial
-from mimo_vl.reporting.curves import Series, StageCurves
+from mimo_vl.reporting.curves import AttemptMetrics, Series, StageCurves, stage_curves
 from mimo_vl.reporting.page import render_page
 from mimo_vl.reporting.run import Run
+from mimo_vl.tracking.journal import metrics_entry
 from operators.mimo_pipeline.builders.process import STAGE_MODULES
 from tests.browser import Page, open_browser
 
@@ -153,16 +154,28 @@ def test_the_page_loads_nothing_fits_a_phone_and_turns_dark(runs: Path) -> None:
         assert page.evaluate("document.querySelectorAll('#curves svg').length") >= 6
 
 
+def _metrics_of_machines(generator: np.random.Generator, *, num_nodes: int, num_gpus: int) -> AttemptMetrics:
+    """What the journals of every node hold, 500 samples of each."""
+    parts = ["cpu_utilization_percentage", "system_memory_usage_percentage", "system_memory_used", "process_pss"]
+    of_gpus = [f"gpu_{what}/gpu-{g}" for what in ("utilization_percentage", "memory_used") for g in range(num_gpus)]
+    found = AttemptMetrics()
+    for node in range(num_nodes):
+        names = [f"system/{part.replace('/', f'/node-{node}/')}" for part in of_gpus]
+        names += [f"system/{part}/node-{node}" for part in parts]
+        for step in range(500):
+            values = dict(zip(names, generator.uniform(0, 100, len(names)).tolist(), strict=True))
+            found.add(metrics_entry(values, step, 0))
+    return found
+
+
 def test_the_page_of_a_large_run_opens_within_a_second(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     steps = np.arange(100_000, dtype=float)
     names = ["loss", *(f"loss_type{i}" for i in range(11))]
-    curves = [
-        StageCurves(
-            stage=f"stage-{k}", series={n: Series(steps=steps, values=generator.normal(size=len(steps))) for n in names}
-        )
-        for k in range(4)
-    ]
+    trained = {n: Series(steps=steps, values=generator.normal(size=len(steps))) for n in names}
+    machines = stage_curves("stage", [_metrics_of_machines(generator, num_nodes=16, num_gpus=8)])
+    assert machines is not None
+    curves = [StageCurves(stage=f"stage-{k}", series={**trained, **machines.series}) for k in range(4)]
     path = tmp_path / "large.html"
     path.write_text(render_page(Run(title="large", material=RunMaterial(stages={}), curves=curves)), encoding="utf-8")
     assert path.stat().st_size < 3_000_000
@@ -171,7 +184,10 @@ def test_the_page_of_a_large_run_opens_within_a_second(tmp_path: Path) -> None:
         # Processor time of the page's thread: a busy machine does not make the page slower.
         page.call("Performance.enable", timeDomain="threadTicks")
         _open(page, path)
-        assert page.evaluate("document.querySelectorAll('#curves path.area').length") == 48
+        # In each of 4 stages 12 curves of training, and of 16 nodes the use and the memory of their GPUs, CPU, memory
+        # and size of the processes.
+        assert page.evaluate("document.querySelectorAll('#curves path.area').length") == 4 * (12 + 16 * 6)
+        assert page.evaluate("document.querySelectorAll('#curves svg').length") == 4 * 5
         found = {m["name"]: m["value"] for m in page.call("Performance.getMetrics")["metrics"]}
         # From the start of the navigation until everything was laid out.
         took_ms = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")

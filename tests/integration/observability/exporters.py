@@ -32,7 +32,7 @@ from mimo_vl.storage.layout import attempt_prefix
 from mimo_vl.storage.local import LocalStore
 from mimo_vl.tracking import NullTracker
 from mimo_vl.vocabulary import StageName
-from operators.mimo_pipeline.api import MimoPipelineStatus, Phase, StageState, StageStatus
+from operators.mimo_pipeline.api import LastFailure, MimoPipelineStatus, Phase, StageState, StageStatus
 from operators.mimo_pipeline.builders.process import STAGE_MODULES
 from operators.mimo_pipeline.last_values import ManifestValues
 from operators.mimo_pipeline.operator_metrics import OperatorMetrics
@@ -160,6 +160,8 @@ def show_ended_pipeline(folder: Path, port: int) -> None:
         StageName.EVALUATE: _of_evaluate(folder),
     }
     stages = tuple(_publish(store, folder, stage, values) for stage, values in left.items())
+    failure = LastFailure(attempt=1, reason="OutOfMemory", message="memory ran out", exit_code=137)
+    stages = (*stages[:-1], stages[-1].model_copy(update={"attempt": 2, "last_failure": failure}))
     controller = OperatorMetrics(gpu_hour_price=2.0)
     now = datetime.now(UTC)
     status = MimoPipelineStatus(phase=Phase.SUCCEEDED, stages=stages, started_at=now, finished_at=now)

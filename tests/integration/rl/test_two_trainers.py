@@ -68,6 +68,8 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_prompts_of_its_row(tmp
     embeddings = worker._trainer._engine.module.model.get_input_embeddings().weight
     with torch.no_grad():
         embeddings[25] = float("nan")
-    with pytest.raises(NonFiniteLossError, match=r"step 0: the policy's loss is nan for answers to .*prompt-3") as bad:
+    with pytest.raises(
+        NonFiniteLossError, match=r"step 0: the policy's loss is not finite for prompts .*prompt-3"
+    ) as bad:
         worker.update(groups(), 0)
     assert "prompt-0" not in str(bad.value)

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -42,7 +41,7 @@ class Server:
             # No background jobs: they are one more process with all of mlflow.
             environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
             environment["MIMO_STORE"] = self.store.as_uri()
-            environment["PYTHONPATH"] = f"{_installed_entry_points(self._folder)}:{_ROOT}"
+            environment["PYTHONPATH"] = str(_ROOT)
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True, cwd=self._folder, env=environment
             )
@@ -67,19 +66,6 @@ class Server:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
-
-
-def _installed_entry_points(folder: Path) -> Path:
-    """What an installation of the package adds, also where the package runs from its sources."""
-    entries = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
-    installed = folder / "site" / "mimo_vl_sources-0.dist-info"
-    installed.mkdir(parents=True, exist_ok=True)
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: mimo-vl-sources\nVersion: 0\n")
-    groups = [
-        f"[{group}]\n" + "".join(f"{n} = {place}\n" for n, place in names.items()) for group, names in entries.items()
-    ]
-    (installed / "entry_points.txt").write_text("\n".join(groups))
-    return installed.parent
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ AWAY = "http://127.0.0.1:9"
 def _tracker(store: LocalStore, uri: str, attempt: str, run: str = RUN, config: TrackingConfig = CONFIG) -> Any:
     journal = store.local_path(f"{attempt}/journal")
     assert journal is not None
-    return build_tracker(config, uri=uri, store=store, run=run, attempt=attempt, journal_dir=journal)
+    return build_tracker(config, uri=uri, store=store, impatient=store, run=run, attempt=attempt, journal_dir=journal)
 
 
 def _log_everything(tracker: Any, store: LocalStore, attempt: str) -> None:
@@ -194,12 +194,34 @@ def test_an_attempt_that_failed_because_a_rank_was_lost_says_what_its_launcher_s
     tracker = _tracker(store, server.uri, attempt, run)
     tracker.start("base-1", {}, {})
     tracker.finish(RunStatus.FAILED, reason="RuntimeError", message="Connection closed by peer")
-    record = ExitRecord(exit_code=1, reason="Crashed", message="rank 1 was ended by SIGABRT")
+    record = ExitRecord(exit_code=1, reason="Killed", message="rank 1 was ended by SIGABRT")
     store.put_bytes(f"{attempt}/exit.json", record.to_json())
     for num_sent in (3, 0):
         assert replay_journals(CONFIG, uri=server.uri, store=store, run=run).num_sent == num_sent
     rest = MlflowRest(server.uri, timeout_s=5.0)
     experiment = ensure_experiment(rest, CONFIG.experiment)
-    filtered = "tags.`mimo.message` = 'rank 1 was ended by SIGABRT' and attributes.status = 'FAILED'"
+    filtered = "tags.`mimo.message` = 'rank 1 was ended by SIGABRT' and attributes.status = 'KILLED'"
     [found] = rest.post("runs/search", {"experiment_ids": [experiment], "filter": filtered})["runs"]
     assert found["info"]["run_name"] == "base-1"
+
+
+def test_a_pipeline_runs_as_long_as_one_of_its_attempts_does(server: Server, tmp_path: Path) -> None:
+    run, store = "runs/local/demo/both0000", LocalStore(tmp_path)
+    trackers = [_tracker(store, server.uri, f"{run}/reward-model-{kind}/attempt-1", run) for kind in ("text", "vision")]
+    for tracker in trackers:
+        tracker.start("reward-model", {}, {})
+        tracker.describe_pipeline("seed: 1\n", {})
+    deadline_s = time.monotonic() + 60
+    while not all(tracker.run_id for tracker in trackers):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+    rest = MlflowRest(server.uri, timeout_s=5.0)
+    parent = json.loads((tmp_path / run / "tracking.json").read_text())["run_id"]
+
+    def status() -> str:
+        return str(rest.get("runs/get", run_id=parent)["run"]["info"]["status"])
+
+    trackers[0].finish(RunStatus.FAILED, reason="OOMKilled", message="no memory")
+    assert status() == "RUNNING"
+    trackers[1].finish(RunStatus.FINISHED)
+    assert status() == "FAILED"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import tomllib
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +18,13 @@ from mimo_vl.config.storage import TrackingConfig
 from mimo_vl.model.checkpoint import prepare_model, save_model
 from mimo_vl.model.configure import TokenIds, build_model_config
 from mimo_vl.processing.tokenizer import train_bpe
+from mimo_vl.storage import ArtifactStore
 from mimo_vl.storage.local import LocalStore
 from mimo_vl.tracking import RunStatus, build_tracker
 from mimo_vl.vocabulary import StageName
 from tests.fakes.model_sizes import tiny_config
 from tests.fakes.reward_models import write_reward_model
+from tests.registered_model import answer_by_mlflow, answer_by_transformers, asking
 
 from .conftest import Server
 
@@ -64,6 +64,27 @@ def _frame(**columns: Any) -> Any:
 
 def _describe(folder: Path, stage: StageName) -> str:
     return describe_model(folder, stage=stage, config=CONFIG, inputs={}, metrics={"loss_last": 1.25})
+
+
+def _register(store: ArtifactStore, server: Server, stage: StageName, journal: Path, card: str) -> str:
+    """The model of the attempt, as the attempt does it; returns its URI."""
+    attempt = ATTEMPT.format(stage=stage)
+    tracker = build_tracker(
+        TrackingConfig(system_metrics_interval_s=0.0),
+        uri=server.uri,
+        store=store,
+        impatient=store,
+        run="runs/local/demo/dddd4444",
+        attempt=attempt,
+        journal_dir=journal,
+    )
+    tracker.start(f"{stage}-1", {}, {})
+    uri = store.uri(f"{attempt}/output/model")
+    digest = f"sha256:{stage}"
+    version = model_version(CONFIG, stage=stage, run_id="local/demo/dddd4444", uri=uri, digest=digest, card=card)
+    tracker.register_model(version)
+    tracker.finish(RunStatus.FINISHED)
+    return uri
 
 
 def test_a_chat_model_answers_rows_with_an_image_and_without(tmp_path: Path) -> None:
@@ -110,40 +131,43 @@ def test_the_registry_leads_to_the_model_in_the_store(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import mlflow
-    from mlflow.store.artifact import artifact_repository_registry as registry
 
     stage = StageName.REWARD_MODEL_TEXT
     store, attempt = LocalStore(tmp_path / "store"), ATTEMPT.format(stage=stage)
     folder = write_reward_model(tmp_path / "store" / attempt / "output" / "model", kind="text")
     card = _describe(folder, stage)
-    tracker = build_tracker(
-        TrackingConfig(system_metrics_interval_s=0.0),
-        uri=server.uri,
-        store=store,
-        run="runs/local/demo/dddd4444",
-        attempt=attempt,
-        journal_dir=tmp_path / "store" / attempt / "journal",
-    )
-    tracker.start(f"{stage}-1", {}, {})
-    uri = store.uri(f"{attempt}/output/model")
-    version = model_version(CONFIG, stage=stage, run_id="local/demo/dddd4444", uri=uri, digest="sha256:d", card=card)
-    tracker.register_model(version)
-    tracker.finish(RunStatus.FINISHED)
+    uri = _register(store, server, stage, tmp_path / "store" / attempt / "journal", card)
 
-    # What an installation of the package registers.
-    root = Path(__file__).parents[3]
-    entries = tomllib.loads((root / "pyproject.toml").read_text())["project"]["entry-points"]
-    [(scheme, place)] = entries["mlflow.artifact_repository"].items()
-    module, _, name = place.partition(":")
-    registry._artifact_repository_registry.register(scheme, getattr(import_module(module), name))
     monkeypatch.setenv("MIMO_STORE", store.uri())
-    mlflow.set_tracking_uri(server.uri)
-    try:
+    with asking(server.uri):
         model = mlflow.pyfunc.load_model("models:/mimo-vl-tiny@reward-text")
         scores = model.predict(_frame(prompt=["Read the digits."], response=["0 1 2"]))
         found = mlflow.MlflowClient().get_model_version_by_alias("mimo-vl-tiny", "reward-text")
-    finally:
-        mlflow.set_tracking_uri(None)
     assert math.isfinite(scores[0]["score"])
     assert found.tags["mimo.uri"] == uri
     assert found.description == card
+
+
+def test_a_model_in_a_bucket_is_loaded_by_its_alias(
+    server: Server, store: ArtifactStore, endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What docs/mlflow.md says of sources on S3, with keys that `store` has set."""
+    from mlflow.artifacts import download_artifacts
+
+    attempt = ATTEMPT.format(stage=StageName.MORL)
+    folder = _write_chat_model(tmp_path / "model")
+    card = _describe(folder, StageName.MORL)
+    for path in sorted(folder.iterdir()):
+        store.put_file(f"{attempt}/output/model/{path.name}", path)
+    uri = _register(store, server, StageName.MORL, tmp_path / "journal", card)
+    assert uri.startswith("s3://artifacts/team/")
+
+    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://{endpoint}")
+    with asking(server.uri):
+        answer = answer_by_mlflow("models:/mimo-vl-tiny@rl", "Read the digits.")
+        loaded = download_artifacts("models:/mimo-vl-tiny@rl", dst_path=str(tmp_path / "loaded"))
+    assert answer == answer_by_transformers(Path(loaded), "Read the digits.")
+    ours = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, local_files_only=True).state_dict()
+    theirs = Qwen2_5_VLForConditionalGeneration.from_pretrained(loaded, local_files_only=True).state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)

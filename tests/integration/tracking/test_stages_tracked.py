@@ -22,6 +22,9 @@ from .tracked_pipeline import NUM_STEPS, OVERRIDES, Asked, Pipeline, curate, fai
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
+CLUSTER_LINK = "https://console.example.com/#/team/demo"
+KFP_RUN = "https://kubeflow.example.com/pipeline/#/runs/details/run-1"
+
 
 def test_a_server_that_is_down_for_a_whole_stage_has_every_point_once_in_the_end(
     server: Server, tmp_path: Path
@@ -48,20 +51,23 @@ def test_a_server_that_is_down_for_a_whole_stage_has_every_point_once_in_the_end
     # A second replay, as a retried finalize makes it, changes nothing.
     (tmp_path / "store" / journal / "sent.json").unlink()
     again = pipeline.run(StageName.FINALIZE, finalize.main, inputs=sft, attempt=2)
+    # A page that does not exist is no tag.
+    assert {"mimo.kfp_run", "mimo.cluster_link"}.isdisjoint(asked.tags(pipeline.run_id))
     assert again == 0
     assert asked.points(name, "loss") == expected
 
 
 def test_what_the_runs_of_a_pipeline_hold(server: Server, tmp_path: Path) -> None:
-    pipeline = Pipeline(tmp_path, server.uri, "bbbb2222")
+    pipeline = Pipeline(tmp_path, server.uri, "bbbb2222", overrides=(f"tracking.cluster_link='{CLUSTER_LINK}'",))
     assert pipeline.run(StageName.CURATE, curate) == 0
     data = {"curate": pipeline.output(StageName.CURATE)}
     assert pipeline.run(StageName.LONG_CONTEXT_SFT, fail, inputs=data) == 2
     # A pipeline that nobody goes on with stays as it is.
     assert Asked(server, pipeline.run_id).status(pipeline.run_id) == "FAILED"
-    assert pipeline.run(StageName.LONG_CONTEXT_SFT, train, inputs=data, attempt=2) == 0
+    assert pipeline.run(StageName.LONG_CONTEXT_SFT, train, inputs=data, attempt=2, kfp_run=KFP_RUN) == 0
     sft = pipeline.output(StageName.LONG_CONTEXT_SFT, 2)
-    assert pipeline.run(StageName.FINALIZE, finalize.main, inputs={**data, "long-context-sft": sft}) == 0
+    inputs = {**data, "long-context-sft": sft}
+    assert pipeline.run(StageName.FINALIZE, finalize.main, inputs=inputs, kfp_run=KFP_RUN) == 0
 
     asked, parent = Asked(server, pipeline.run_id), pipeline.run_id
     assert sorted(asked.runs) == ["curate-1", "finalize-1", parent, "long-context-sft-1", "long-context-sft-2"]
@@ -95,7 +101,8 @@ def _check_parent(server: Server, asked: Asked, pipeline: Pipeline, sft: InputRe
     parent = pipeline.run_id
     tags = asked.tags(parent)
     assert asked.status(parent) == "FINISHED"
-    assert (tags["mimo.kfp_run"], tags["mimo.cluster_link"], tags["mimo.pipeline"]) == ("", "", "demo")
+    # The run in Kubeflow Pipelines was started after the first attempts.
+    assert (tags["mimo.kfp_run"], tags["mimo.cluster_link"], tags["mimo.pipeline"]) == (KFP_RUN, CLUSTER_LINK, "demo")
     assert asked.params(parent)["tracking.experiment"] == "stages"
     assert _artifact(server, asked, parent, "config.yaml").decode() == pipeline.config.read_text()
     lineage = json.loads(_artifact(server, asked, parent, "lineage.json"))

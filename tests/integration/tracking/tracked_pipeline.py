@@ -37,12 +37,13 @@ class Pipeline:
     tracking_uri: str
     uid: str
     store_folder: Path | None = None
+    overrides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.store = LocalStore(self.store_folder or self.folder / "store")
         self.run_id = f"local/demo/{self.uid}"
         self.config = self.folder / "config.yaml"
-        self.config.write_text(dump_config(compose("tiny", OVERRIDES)))
+        self.config.write_text(dump_config(compose("tiny", [*OVERRIDES, *self.overrides])))
 
     def run(
         self,
@@ -51,6 +52,7 @@ class Pipeline:
         *,
         attempt: int = 1,
         inputs: Mapping[str, InputRef] | None = None,
+        kfp_run: str = "",
     ) -> int:
         env = StageEnvironment(
             namespace="local",
@@ -63,6 +65,7 @@ class Pipeline:
             output_uri=self.store.uri(attempt_prefix(self.run_id, stage, attempt)),
             stage_key=f"sha256:{stage}",
             tracking_uri=self.tracking_uri,
+            kfp_run=kfp_run,
         )
         return run_stage(main, env.to_environ() | {"MIMO_SCRATCH": str(self.folder / "scratch")})
 

@@ -132,7 +132,12 @@ def train(
     rows = Rows(world)
     first = 0 if built.resume is None else built.resume.step
     history, _ = run_loop(
-        built, rows, recipe, context, flops=FlopCount(per_token=1, per_patch=1), kept_values={"loss_first": 0.0}
+        built,
+        rows,
+        recipe,
+        context,
+        flops=FlopCount(per_token=1, per_pair=1, per_patch=1),
+        kept_values=lambda _: {"loss_first": 0.0},
     )
     with built.engine.gathered():
         weights = {n: float(p.detach().double().abs().sum()) for n, p in module.named_parameters()}

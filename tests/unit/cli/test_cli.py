@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 
 from jobs.cli import app
 from mimo_vl.errors import ConfigError, InputError
-from operators.mimo_pipeline.api import StageState, StageStatus
+from operators.mimo_pipeline.api import LastFailure, StageState, StageStatus
 from operators.mimo_pipeline.local.state import Metadata, PipelineObject, RunFolder
 from tests.fakes.pipelines import chain, started, succeeded
 
@@ -51,6 +52,24 @@ def test_status_shows_every_stage(run_dir) -> None:
     assert "local/demo/01234567" in text
     assert "AwaitingApproval" in text
     assert "nobody controls it" in text
+
+
+def test_status_tells_why_an_earlier_attempt_failed(run_dir) -> None:
+    failure = LastFailure(attempt=1, reason="Crashed", message="rank 1 ended by SIGABRT", exit_code=134)
+    a = succeeded("a").model_copy(update={"attempt": 2, "last_failure": failure})
+    same = LastFailure(attempt=3, reason="GateNotMet", message="loss 2 > 1")
+    b = StageStatus(
+        name="b", state=StageState.FAILED, attempt=3, reason=same.reason, message=same.message, last_failure=same
+    )
+    RunFolder(run_dir).save_status("0123456789", started(chain(), a, b))
+    lines = _call("status", "--run-dir", str(run_dir)).splitlines()
+    row_a, row_b = (next(line for line in lines if f"│ {name} " in line) for name in ("a", "b"))
+    assert "│ 2 " in row_a
+    assert "attempt 1: Crashed: rank 1 ended by SIGABRT" in row_a
+    # Told once where it is the latest one.
+    assert row_b.count("loss 2 > 1") == 1
+    stages = json.loads(_call("status", "--run-dir", str(run_dir), "-o", "json"))["status"]["stages"]
+    assert stages[0]["lastFailure"] == failure.to_values()
 
 
 def test_suspend_resume_and_cancel_edit_the_controls(run_dir) -> None:

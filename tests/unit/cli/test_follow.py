@@ -10,15 +10,20 @@ from mimo_vl.errors import ServiceUnavailableError
 
 
 def test_lines_of_pods_come_whole_and_with_their_name() -> None:
-    streams = {"a": iter(["one", " half\ntwo\n", "rest"]), "b": iter(["x\n"])}
-    parts = list(merged(streams))
+    streams = [("a", iter(["one", " half\ntwo\n", "rest"])), ("b", iter(["x\n"]))]
+    parts = list(merged(iter(streams)))
     by_name = {name: "".join(text for n, text in parts if n == name) for name in ("a", "b")}
     assert by_name == {"a": "one half\ntwo\nrest", "b": "x\n"}
     assert [text for name, text in parts if name == "a"] == ["one half\ntwo\n", "rest"]
 
 
-def test_a_single_stream_has_no_name() -> None:
-    assert list(merged({"a": iter(["x\n"])})) == [("", "x\n")]
+def test_a_source_that_comes_later_is_read_too() -> None:
+    sources = iter([("a", iter(["x\n"])), None, None, ("b", iter(["y\n"]))])
+    assert list(merged(sources, interval_s=0.01)) == [("a", "x\n"), ("b", "y\n")]
+
+
+def test_without_any_source_there_is_no_line() -> None:
+    assert list(merged(iter([None]), interval_s=0.01)) == []
 
 
 def test_a_stream_that_breaks_says_so_and_the_others_go_on() -> None:
@@ -33,6 +38,6 @@ def test_a_stream_that_breaks_says_so_and_the_others_go_on() -> None:
         assert broke.wait(10)
         yield "still here\n"
 
-    parts = list(merged({"a": breaking(), "b": patient()}))
+    parts = list(merged(iter([("a", breaking()), ("b", patient())])))
     assert ("b", "still here\n") in parts
-    assert "the log broke off: the pod is gone" in "".join(text for name, text in parts if name == "a")
+    assert "mimo: the log broke off: the pod is gone" in "".join(text for name, text in parts if name == "a")

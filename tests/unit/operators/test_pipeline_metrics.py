@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from mimo_vl.storage.artifacts import publish_directory
 from mimo_vl.storage.local import LocalStore
-from operators.mimo_pipeline.api import MimoPipelineStatus, Phase, StageProgress, StageState, StageStatus
+from operators.mimo_pipeline.api import LastFailure, MimoPipelineStatus, Phase, StageProgress, StageState, StageStatus
 from operators.mimo_pipeline.last_values import ManifestValues
 from operators.mimo_pipeline.operator_metrics import OperatorMetrics
 from operators.mimo_pipeline.pipeline_metrics import PipelineMetrics, ShownPipeline
@@ -41,9 +41,11 @@ _STAGE = {"mimo_namespace": "ml", "mimo_pipeline": "p", "stage": "morl"}
 def test_a_running_stage_has_a_time_and_gpu_time_until_now() -> None:
     registry, metrics = _registry(now_s=3600.0, price=2.5)
     stage = StageStatus(name="morl", state=StageState.RUNNING, attempt=2, failures=1, started_at=_at(0))
+    # The first attempt ran for 600 s, the second has for 1000 s.
+    stage = stage.model_copy(update={"running_seconds": 600.0, "running_since": _at(2600)})
     metrics.update(_shown(_status(stage), num_gpus={"morl": 8}))
     assert registry.get_sample_value("mimo_pipeline_stage_time_seconds", _STAGE) == 3600.0
-    assert registry.get_sample_value("mimo_pipeline_gpu_time_seconds", _STAGE) == 8 * 3600.0
+    assert registry.get_sample_value("mimo_pipeline_gpu_time_seconds", _STAGE) == 8 * 1600.0
     assert registry.get_sample_value("mimo_pipeline_stage_attempt", _STAGE) == 2
     assert registry.get_sample_value("mimo_pipeline_stage_failures", _STAGE) == 1
     assert registry.get_sample_value("mimo_pipeline_stage_state", {**_STAGE, "state": "Running", "reason": ""}) == 1
@@ -59,14 +61,43 @@ def test_an_ended_stage_stands_still_and_a_reused_one_took_nothing() -> None:
     assert registry.get_sample_value("mimo_pipeline_stage_time_seconds", {**_STAGE, "stage": "curate"}) == 0.0
 
 
-def test_time_in_a_queue_is_counted_and_costs_no_gpu_time() -> None:
+def test_time_in_a_queue_is_counted() -> None:
     registry, metrics = _registry(now_s=100.0)
     queued = StageStatus(name="morl", state=StageState.QUEUED, attempt=1, started_at=_at(0))
     running = queued.model_copy(update={"state": StageState.RUNNING})
     for state, seen_s in ((queued, 0.0), (queued, 10.0), (running, 40.0), (running, 90.0)):
         metrics.update(_shown(_status(state), seen_s, num_gpus={"morl": 1}))
     assert registry.get_sample_value("mimo_pipeline_stage_queue_time_seconds", _STAGE) == 40.0
-    assert registry.get_sample_value("mimo_pipeline_gpu_time_seconds", _STAGE) == 60.0
+
+
+def test_time_in_which_no_pod_runs_costs_no_gpu_time_whoever_looks() -> None:
+    """A new controller has seen neither the queue nor the first attempt."""
+    for state in (
+        StageState.QUEUED, StageState.RETRYING, StageState.SUSPENDED, StageState.AWAITING_APPROVAL, StageState.FAILED
+    ):  # fmt: skip
+        registry, metrics = _registry(now_s=9999.0)
+        stage = StageStatus(name="morl", state=state, attempt=1, started_at=_at(0), running_seconds=30.0)
+        metrics.update(_shown(_status(stage), num_gpus={"morl": 2}))
+        assert registry.get_sample_value("mimo_pipeline_gpu_time_seconds", _STAGE) == 60.0
+
+
+def test_why_an_attempt_failed_is_shown_while_the_next_one_runs_and_after_its_success() -> None:
+    failure = LastFailure(attempt=1, reason="OutOfMemory", message="exit code 137: memory ran out", exit_code=137)
+    labels = {**_STAGE, "attempt": "1", "reason": "OutOfMemory", "message": "exit code 137: memory ran out"}
+    for state in (StageState.RUNNING, StageState.SUCCEEDED):
+        registry, metrics = _registry()
+        stage = StageStatus(name="morl", state=state, attempt=2, last_failure=failure)
+        metrics.update(_shown(_status(stage, StageStatus(name="curate"))))
+        [sample] = [s for family in registry.collect() if "last_failure" in family.name for s in family.samples]
+        assert (sample.name, sample.labels, sample.value) == ("mimo_pipeline_stage_last_failure", labels, 1)
+
+
+def test_a_long_message_of_a_failure_is_cut() -> None:
+    registry, metrics = _registry()
+    stage = StageStatus(name="morl", last_failure=LastFailure(attempt=1, reason="Failed", message="x" * 1000))
+    metrics.update(_shown(_status(stage)))
+    [sample] = [s for family in registry.collect() if "last_failure" in family.name for s in family.samples]
+    assert sample.labels["message"] == "x" * 199 + "…"
 
 
 def test_an_ended_stage_leaves_its_last_values_until_the_ttl() -> None:

@@ -10,6 +10,7 @@ from operators.mimo_pipeline.api import (
     Approval,
     Comparison,
     Gate,
+    LastFailure,
     MimoPipelineStatus,
     Phase,
     RetryPolicy,
@@ -20,6 +21,7 @@ from operators.mimo_pipeline.api import (
     StageStatus,
 )
 from operators.mimo_pipeline.plan import Delete, InputArtifact, LeafPhase
+from operators.mimo_pipeline.retry import reopen
 from tests.fakes.pipelines import (
     NOW,
     RUNTIME,
@@ -443,6 +445,19 @@ def test_an_invalid_graph_names_all_problems_at_once() -> None:
     assert "nothing" in message
 
 
+def test_problems_of_the_graph_do_not_hide_those_of_the_configuration() -> None:
+    spec = with_stage(chain(), "a", depends_on=("b",))
+    wrong = tuple(f"stages.x{i}.lr: unknown key" for i in range(60))
+    plan = plan_for(spec, MimoPipelineStatus(), runtime=None, problems=wrong)
+    assert plan.status is not None
+    [valid] = [c for c in plan.status.conditions if c.type == "Valid"]
+    told = valid.message.splitlines()
+    assert "depend on each other" in told[0]
+    # All of them, although they are longer than a message of a stage may be.
+    assert told[1:] == list(wrong)
+    assert len(valid.message) > 1024
+
+
 def test_configuration_that_cannot_be_composed_starts_nothing() -> None:
     plan = plan_for(chain(), MimoPipelineStatus(), runtime=None, problems=("data.x: unknown key",))
     assert plan.create == ()
@@ -484,3 +499,73 @@ def test_the_back_off_of_a_late_failure_does_not_overflow() -> None:
     spec = with_stage(chain(), "a", retry=RetryPolicy(max_attempts=100))
     stage = stage_of(plan_for(spec, started(spec, running("a", failures=98)), gone("a", exit_code=1)), "a")
     assert stage.not_before == NOW + timedelta(seconds=300)
+
+
+def test_why_an_attempt_failed_is_kept_while_the_next_runs_and_after_it_succeeded() -> None:
+    spec = chain()
+    first = plan_for(spec, started(spec, running("a")), gone("a", exit_code=1, reason="DiskFull", message="no space"))
+    failure = LastFailure(attempt=1, reason="DiskFull", message="no space", exit_code=1)
+    assert stage_of(first, "a").last_failure == failure
+    assert first.status is not None
+    second = plan_for(spec, first.status, gone("a", exit_code=1), now=later(60))
+    assert (stage_of(second, "a").attempt, stage_of(second, "a").reason) == (2, "Started")
+    assert stage_of(second, "a").last_failure == failure
+    assert second.status is not None
+    done = plan_for(spec, second.status, gone("a", attempt=2, exit_code=0, output=output("a")))
+    assert stage_of(done, "a").state == StageState.SUCCEEDED
+    assert stage_of(done, "a").last_failure == failure
+
+
+@pytest.mark.parametrize(
+    ("seen", "failure"),
+    [
+        (
+            gone("a", exit_code=2, message="bad"),
+            LastFailure(attempt=1, reason="PermanentError", message="bad", exit_code=2),
+        ),
+        (gone("a", is_evicted=True), LastFailure(attempt=1, reason="Evicted", message="its pod was evicted")),
+        (
+            gone("a", exit_code=75, checkpoint_step=4),
+            LastFailure(attempt=1, reason="Interrupted", message="interrupted after saving step 4", exit_code=75),
+        ),
+        (
+            gone("a", is_evicted=True, reason="NodeLost", message="its node stopped answering"),
+            LastFailure(attempt=1, reason="NodeLost", message="its node stopped answering"),
+        ),
+    ],
+)
+def test_every_end_without_success_is_the_last_failure(seen, failure) -> None:
+    spec = chain()
+    assert stage_of(plan_for(spec, started(spec, running("a")), seen), "a").last_failure == failure
+
+
+def test_an_attempt_of_which_nothing_is_left_is_a_lost_one() -> None:
+    spec = chain()
+    failure = stage_of(plan_for(spec, started(spec, running("a"))), "a").last_failure
+    assert failure is not None
+    assert (failure.attempt, failure.reason, failure.exit_code) == (1, "ProcessLost", None)
+
+
+def test_an_attempt_that_was_stopped_on_request_is_no_failure() -> None:
+    spec = chain(suspend=True)
+    stopped = plan_for(spec, started(spec, running("a", stopped_attempt=1)), gone("a", exit_code=75))
+    assert stage_of(stopped, "a").state == StageState.SUSPENDED
+    assert stage_of(stopped, "a").last_failure is None
+
+
+def test_the_last_failure_outlives_a_retry_request() -> None:
+    failure = LastFailure(attempt=1, reason="PermanentError", message="bad", exit_code=2)
+    failed = StageStatus(name="a", state=StageState.FAILED, attempt=1, last_failure=failure)
+    spec = chain(retry=RetryRequest(from_stage="a", nonce="n1"))
+    plan = plan_for(spec, started(spec, failed), gone("a", exit_code=2))
+    assert stage_of(plan, "a").last_failure == failure
+    reopened = reopen(started(spec, failed))
+    assert reopened.stage("a").last_failure == failure
+
+
+def test_reason_and_message_of_the_last_failure_are_cut() -> None:
+    spec = chain()
+    seen = gone("a", exit_code=1, reason="R" * 500, message="x" * 5000)
+    stage = stage_of(plan_for(spec, started(spec, running("a")), seen), "a")
+    assert stage.last_failure == LastFailure(attempt=1, reason="R" * 128, message="x" * 1024, exit_code=1)
+    assert stage.reason == "R" * 128

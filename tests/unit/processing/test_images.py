@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -8,8 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from mimo_vl.config.compose import compose
 from mimo_vl.errors import CorruptDataError
-from mimo_vl.processing.images import decode_image, image_frames, patchify, smart_resize
+from mimo_vl.processing.images import (
+    MERGE_SIDE,
+    PATCH_SIDE,
+    TEMPORAL_PATCH,
+    decode_image,
+    image_frames,
+    patchify,
+    smart_resize,
+)
+from mimo_vl.processing.positions import mrope_positions
 
 _LIMITS = {"min_pixels": 3136, "max_pixels": 1003520}
 
@@ -107,3 +118,10 @@ def test_a_corrupt_image_is_corrupt_data(damage: str) -> None:
     data = {"garbage": b"no image at all", "truncated": whole[: len(whole) // 2], "empty": b""}[damage]
     with pytest.raises(CorruptDataError, match="corrupt image"):
         decode_image(data)
+
+
+def test_samples_are_encoded_with_the_sizes_of_every_model() -> None:
+    vision = compose("mimo_vl_7b").model.vision
+    assert (vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size) == (14, 2, 2)
+    assert (PATCH_SIDE, MERGE_SIDE, TEMPORAL_PATCH) == (14, 2, 2)
+    assert signature(mrope_positions).parameters["tokens_per_second"].default == vision.tokens_per_second

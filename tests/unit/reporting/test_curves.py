@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mimo_vl.reporting.chart_groups import charts
-from mimo_vl.reporting.curves import AttemptMetrics, Series, StageCurves, downsample, stage_curves
+from mimo_vl.reporting.curves import MAX_NODES, AttemptMetrics, Series, StageCurves, downsample, stage_curves
 from mimo_vl.reporting.svg import curve_chart, nice_ticks, short_number
 from mimo_vl.tracking.journal import metrics_entry
 
@@ -65,6 +65,44 @@ def test_many_points_become_means_whose_extremes_stay_visible() -> None:
 def test_few_points_stay_as_they_are() -> None:
     band = downsample(_series([3.0, 1.0, 2.0]))
     assert band.mean.tolist() == [3.0, 1.0, 2.0]
+
+
+def _of_node(node: int, *, num_gpus: int, num_steps: int = 2) -> AttemptMetrics:
+    """Use of GPU g: 10 g + step."""
+    metrics = AttemptMetrics()
+    for step in range(num_steps):
+        use = {f"system/gpu_utilization_percentage/node-{node}/gpu-{g}": 10.0 * g + step for g in range(num_gpus)}
+        metrics.add(metrics_entry({**use, f"system/process_pss/node-{node}": float(node)}, step, 0))
+    return metrics
+
+
+def test_the_gpus_of_a_node_are_one_curve_with_their_range() -> None:
+    curves = stage_curves("s", [_of_node(3, num_gpus=8)])
+    assert curves is not None
+    assert sorted(curves.series) == ["system/gpu_utilization_percentage/node-3", "system/process_pss/node-3"]
+    band = downsample(curves.series["system/gpu_utilization_percentage/node-3"])
+    # GPUs 0 to 7: 0, 10, ... 70, and one more at the next step.
+    assert (band.mean.tolist(), band.low.tolist(), band.high.tolist()) == ([35.0, 36.0], [0.0, 1.0], [70.0, 71.0])
+    assert [c.group.title for c in charts(curves)] == ["Memory", "Use of the GPUs"]
+
+
+def test_the_range_stays_when_points_are_averaged() -> None:
+    curves = stage_curves("s", [_of_node(0, num_gpus=2, num_steps=1000)])
+    assert curves is not None
+    band = downsample(curves.series["system/gpu_utilization_percentage/node-0"], max_points=10)
+    # Steps 0 to 99 of GPUs at 0 + step and 10 + step.
+    assert (band.low[0], band.mean[0], band.high[0]) == (0.0, 54.5, 109.0)
+
+
+def test_more_nodes_than_a_chart_can_show_are_one_curve() -> None:
+    curves = stage_curves("s", [_of_node(node, num_gpus=1) for node in range(MAX_NODES + 1)])
+    assert curves is not None
+    assert sorted(curves.series) == [
+        "system/gpu_utilization_percentage/all 17 nodes",
+        "system/process_pss/all 17 nodes",
+    ]
+    band = downsample(curves.series["system/process_pss/all 17 nodes"])
+    assert (band.low.tolist(), band.mean.tolist(), band.high.tolist()) == ([0.0, 0.0], [8.0, 8.0], [16.0, 16.0])
 
 
 def test_charts_hold_the_loss_of_each_data_type_and_the_reward_of_each_family() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -85,6 +86,33 @@ def test_a_reused_stage_shows_the_output_of_the_run_that_made_it(run: RunStore) 
     assert found.stages[0].digest == made.digest
     assert found.stages[0].attempts[0].message == "made by run local/demo/before00"
     assert found.curves[0].series["loss"].values.tolist() == [1.0, 0.5]
+
+
+def test_the_total_is_the_time_in_which_attempts_worked(run: RunStore) -> None:
+    """Each takes a minute: curate of an earlier run, and two of train with a pause between them."""
+    earlier = RunStore(run.store, "local/demo/before00")
+    made = earlier.succeeded("curate")
+    earlier.succeeded("other")
+    run.pause(minutes=500)
+    run.failed("train", 1)
+    run.pause(minutes=600)
+    run.succeeded("train", 2)
+    known = (
+        KnownStage(name="curate", state="Succeeded", reused=True, output_uri=made.uri),
+        KnownStage(name="train", state="Succeeded", attempt=2),
+    )
+    end = START + timedelta(days=2)
+    assert replace(_read(run, *known), finished_at=end).total_seconds == 180.0
+    assert _read(run, *known).total_seconds is None
+    assert replace(_read(run, known[0]), finished_at=end).total_seconds == 60.0
+
+
+def test_attempts_at_the_same_time_count_once(run: RunStore) -> None:
+    run.succeeded("a")
+    run.pause(minutes=-1)
+    run.succeeded("b")
+    known = [KnownStage(name=name, state="Succeeded", attempt=1) for name in ("a", "b")]
+    assert replace(_read(run, *known), finished_at=START).total_seconds == 60.0
 
 
 def test_without_a_controller_the_store_tells_states_and_dependencies(run: RunStore) -> None:

@@ -13,9 +13,10 @@ from mimo_vl.storage.local import LocalStore
 from mimo_vl.tracking.delivery import deliver, deliver_what_is_accepted
 from mimo_vl.tracking.journal import JournalEntry, metrics_entry
 from mimo_vl.tracking.mlflow import reason_tags
+from mimo_vl.tracking.parent_end import KnownAttempt, ended_as
 from mimo_vl.tracking.rest import MlflowRest, TrackingRejectedError, TrackingUnavailableError, without_credentials
 from mimo_vl.tracking.runs import AttemptRun
-from mimo_vl.tracking.tracker import Target
+from mimo_vl.tracking.tracker import RunStatus, Target
 
 
 class FakeRest(MlflowRest):
@@ -27,12 +28,15 @@ class FakeRest(MlflowRest):
         self.artifact_scheme = "mlflow-artifacts"
         self.status = "RUNNING"
         self.is_away = False
+        self.children: dict[tuple[str, int], str] = {}
+        """(stage, attempt) -> status."""
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
         assert path == "runs/get"
         tags = [{"key": k, "value": v} for k, v in self.tags.get(query["run_id"], {}).items()]
         root = f"{self.artifact_scheme}:/1/{query['run_id']}/artifacts"
-        return {"run": {"info": {"artifact_uri": root, "status": self.status}, "data": {"tags": tags}}}
+        info = {"artifact_uri": root, "status": self.status, "experiment_id": "1"}
+        return {"run": {"info": info, "data": {"tags": tags}}}
 
     def put_artifact(self, path: str, data: bytes) -> None:
         self.artifacts[path] = data
@@ -42,10 +46,17 @@ class FakeRest(MlflowRest):
             raise TrackingUnavailableError("away")
         if any(m["key"] == "bad name!" for m in body.get("metrics", ())):
             raise TrackingRejectedError("INVALID_PARAMETER_VALUE: bad name!", "INVALID_PARAMETER_VALUE")
+        if path == "runs/search":
+            return {"runs": [_child(*attempt, status) for attempt, status in self.children.items()]}
         self.posts.append((path, body))
         for tag in body.get("tags", ()) if path == "runs/log-batch" else ():
             self.tags.setdefault(body["run_id"], {})[tag["key"]] = tag["value"]
         return {}
+
+
+def _child(stage: str, attempt: int, status: str) -> dict[str, Any]:
+    tags = [{"key": "mimo.stage", "value": stage}, {"key": "mimo.attempt", "value": str(attempt)}]
+    return {"info": {"status": status, "end_time": 9}, "data": {"tags": tags}}
 
 
 @pytest.fixture
@@ -129,18 +140,22 @@ def test_a_curve_with_its_tokens_is_sent_on_both_axes(run: AttemptRun) -> None:
 def test_the_configuration_is_sent_once_to_the_parent_run(run: AttemptRun) -> None:
     text = "seed: 7\nrl: {num_steps: 3}\n"
     entry = JournalEntry(
-        kind="config", time_ms=1, name="sha256:c", values={"config.yaml": text}, tags={"mimo.kfp_run": ""}
+        kind="config", time_ms=1, name="sha256:c", values={"config.yaml": text}, tags={"mimo.pipeline": "demo"}
     )
     deliver(run, [entry])
     assert _rest(run).artifacts == {"1/parent/artifacts/config.yaml": text.encode()}
-    assert _rest(run).tags == {"parent": {"mimo.kfp_run": "", "mimo.config_digest": "sha256:c"}}
-    assert _posts(run)[0] == (
+    assert _rest(run).tags == {"parent": {"mimo.pipeline": "demo", "mimo.config_digest": "sha256:c"}}
+    assert _posts(run)[1] == (
         "runs/log-batch",
         {"run_id": "parent", "params": [{"key": "rl.num_steps", "value": "3"}, {"key": "seed", "value": "7"}]},
     )
     num_posts = len(_posts(run))
     deliver(run, [entry])
     assert len(_posts(run)) == num_posts
+    # The run in Kubeflow Pipelines was not known to the first attempt.
+    deliver(run, [entry.model_copy(update={"tags": {"mimo.pipeline": "demo", "mimo.kfp_run": "run-1"}})])
+    tag = {"key": "mimo.kfp_run", "value": "run-1"}
+    assert _posts(run)[num_posts:] == [("runs/log-batch", {"run_id": "parent", "tags": [tag]})]
 
 
 def test_tags_go_and_come(run: AttemptRun) -> None:
@@ -162,6 +177,14 @@ def test_an_artifact_is_read_from_beside_the_journal_and_a_table_is_announced_on
     assert _rest(run).artifacts == {"1/id/artifacts/rollouts.json": b"{}"}
     tables = json.loads(_rest(run).tags["id"]["mlflow.loggedArtifacts"])
     assert tables == [{"path": "rollouts.json", "type": "table"}]
+
+
+def test_an_artifact_that_has_not_reached_the_store_yet_is_read_from_the_node(run: AttemptRun, tmp_path: Path) -> None:
+    run.files = tmp_path / "scratch"
+    (run.files / "attempt").mkdir(parents=True)
+    (run.files / "attempt" / "x.svg").write_bytes(b"<svg/>")
+    assert deliver_what_is_accepted(run, [_artifact("x.svg")]) == 0
+    assert _rest(run).artifacts == {"1/id/artifacts/x.svg": b"<svg/>"}
 
 
 def test_a_server_that_is_no_artifact_proxy_refuses_artifacts_and_takes_all_else(run: AttemptRun) -> None:
@@ -188,6 +211,7 @@ def _updates(run: AttemptRun) -> list[tuple[str, str]]:
 
 def test_a_pipeline_is_as_failed_as_its_last_attempt_until_the_next_one_runs(run: AttemptRun) -> None:
     run.is_live = True
+    _rest(run).children = {("s", 1): "KILLED"}
     deliver(run, [JournalEntry(kind="finish", time_ms=9, name="KILLED")])
     assert _updates(run) == [("id", "KILLED"), ("parent", "KILLED")]
     _rest(run).status = "KILLED"
@@ -195,11 +219,49 @@ def test_a_pipeline_is_as_failed_as_its_last_attempt_until_the_next_one_runs(run
     assert _updates(run)[2:] == [("parent", "RUNNING")]
 
 
-def test_a_replay_and_an_attempt_that_finished_do_not_touch_the_pipeline(run: AttemptRun) -> None:
+def test_a_replay_does_not_touch_the_pipeline(run: AttemptRun) -> None:
+    _rest(run).children = {("s", 1): "FAILED"}
     deliver(run, [JournalEntry(kind="finish", time_ms=9, name="FAILED")])
+    assert _updates(run) == [("id", "FAILED")]
+
+
+def test_a_pipeline_in_which_another_stage_still_runs_goes_on(run: AttemptRun) -> None:
     run.is_live = True
+    _rest(run).children = {("s", 1): "FAILED", ("other", 1): "RUNNING"}
+    deliver(run, [JournalEntry(kind="finish", time_ms=9, name="FAILED")])
+    assert _updates(run) == [("id", "FAILED")]
+
+
+def test_a_pipeline_that_finalize_has_ended_stays_as_it_is(run: AttemptRun) -> None:
+    run.is_live = True
+    _rest(run).status = "FINISHED"
+    _rest(run).children = {("s", 1): "FAILED"}
     deliver(run, [JournalEntry(kind="finish", time_ms=9, name="FINISHED")])
-    assert _updates(run) == [("id", "FAILED"), ("id", "FINISHED")]
+    assert _updates(run) == [("id", "FINISHED")]
+
+
+def _attempt(stage: str, number: int, status: str, end_time_ms: int = 0) -> KnownAttempt:
+    return KnownAttempt(stage=stage, number=number, status=status, end_time_ms=end_time_ms)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "wanted"),
+    [
+        ([], None),
+        ([_attempt("a", 1, "FINISHED")], None),
+        ([_attempt("a", 1, "FAILED"), _attempt("b", 1, "RUNNING")], None),
+        # The other one ended well, after this one had failed.
+        ([_attempt("a", 1, "FAILED", 5), _attempt("b", 1, "FINISHED", 9)], RunStatus.FAILED),
+        # The second attempt made up for the first; a lost one is no longer running.
+        ([_attempt("a", 1, "FAILED"), _attempt("a", 2, "FINISHED")], None),
+        ([_attempt("a", 1, "RUNNING"), _attempt("a", 2, "FAILED")], RunStatus.FAILED),
+        # As text "10" would come before "9".
+        ([_attempt("a", 10, "FINISHED"), _attempt("a", 9, "FAILED")], None),
+        ([_attempt("a", 1, "FAILED", 5), _attempt("b", 1, "KILLED", 9)], RunStatus.KILLED),
+    ],
+)
+def test_how_a_pipeline_ends_by_its_attempts(attempts: list[KnownAttempt], wanted: RunStatus | None) -> None:
+    assert ended_as(attempts) == wanted
 
 
 def test_the_end_of_the_pipeline_is_an_entry_like_others(run: AttemptRun) -> None:

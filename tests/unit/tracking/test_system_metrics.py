@@ -74,12 +74,39 @@ def test_without_a_driver_there_are_no_gpu_metrics(monkeypatch: pytest.MonkeyPat
     assert gpu_metrics.sample_gpus("node-0") == {}
 
 
+def test_a_gpu_that_fails_hides_no_other_and_fails_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    class _OneLost(_FakeNvml):
+        """The first has fallen off the bus, the second does not tell its use (MIG)."""
+
+        def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
+            if index == 0:
+                raise RuntimeError("GPU is lost")
+            return index
+
+        def nvmlDeviceGetUtilizationRates(self, device: int) -> SimpleNamespace:
+            raise RuntimeError(f"Not Supported: {device}")
+
+    monkeypatch.setitem(sys.modules, "pynvml", _OneLost())
+    gpus = {name: value for name, value in sample_system(0).items() if "gpu-" in name}
+    assert gpus == {"system/gpu_memory_used/node-0/gpu-1": 2048.0}
+
+
+def test_a_driver_that_stops_answering_fails_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    class _Gone(_FakeNvml):
+        def nvmlDeviceGetCount(self) -> int:
+            raise RuntimeError("Unknown Error")
+
+    monkeypatch.setitem(sys.modules, "pynvml", _Gone())
+    assert gpu_metrics.sample_gpus("node-0") == {}
+
+
 def test_a_further_node_keeps_a_journal_of_its_own_with_system_metrics_alone(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     tracker = build_tracker(
         TrackingConfig(system_metrics_interval_s=0.01),
         uri="",
         store=store,
+        impatient=store,
         run=RUN,
         attempt=ATTEMPT,
         journal_dir=tmp_path / ATTEMPT / "journal",

@@ -44,22 +44,9 @@ def test_tokens_steps_and_hours_agree(full) -> None:
     plan = estimate(full)[2]
     assert plan.tokens_per_step == 2560 * 8192
     assert plan.steps == 66_757  # 1.4e12 / 20,971,520
-    flops = count_flops(full.model, trainable=tuple(Component), context=8192)
+    flops = count_flops(full.model, trainable=tuple(Component))
     tokens_only_hours = plan.steps * plan.tokens_per_step * flops.per_token / (MFU * PEAK_FLOPS) / 3600
     assert tokens_only_hours < plan.gpu_hours < 1.5 * tokens_only_hours
-
-
-def test_a_dense_token_costs_six_operations_per_weight(full) -> None:
-    flops = count_flops(full.model, trainable=tuple(Component), context=0)
-    # Every weight but the looked-up embedding.
-    assert flops.per_token == 6 * (7_622_619_136 - 621_281_280)
-
-
-def test_a_frozen_language_model_still_passes_gradients_down(full) -> None:
-    frozen = count_flops(full.model, trainable=(Component.PROJECTOR,), context=0)
-    trained = count_flops(full.model, trainable=tuple(Component), context=0)
-    assert frozen.per_token == pytest.approx(trained.per_token * 4 / 6)
-    assert frozen.per_patch < trained.per_patch / 2
 
 
 def test_zero_1_shards_the_optimizer_alone() -> None:

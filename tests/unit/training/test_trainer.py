@@ -66,7 +66,7 @@ def _trainer(folder: Path, *, num_steps: int = 5, every: int = 2, stop_at: int |
         ),
         world=World(),
         callbacks=[recorder],
-        state=lambda: {"updates": engine.updates},
+        state=lambda step: {"step": step, "updates": engine.updates},
         seal=lambda step, keep: recorder.events.append(("sealed", step)) if keep == 1 else None,
         should_stop=lambda: stop_at is not None and engine.updates + 1 >= stop_at,
     )
@@ -84,7 +84,7 @@ def test_stop_saves_after_the_step_and_raises_resume_me(tmp_path: Path) -> None:
     with pytest.raises(InterruptedAfterSaveError, match="stopped on request after step 3"):
         trainer.run()
     assert recorder.events[-2:] == [("sealed", 3), ("checkpoint", 3)]
-    assert (tmp_path / "step-3" / "trainer.json").read_text() == '{"updates": 3}'
+    assert (tmp_path / "step-3" / "trainer.json").read_text() == '{"step": 3, "updates": 3}'
     assert InterruptedAfterSaveError.exit_code == 75
 
 
@@ -132,7 +132,11 @@ def test_reported_tokens_go_on_where_the_history_stands(tmp_path: Path) -> None:
             self.tokens.append(metrics["train/tokens"])
 
     trainer, _ = _trainer(tmp_path, num_steps=2, every=100)
-    history, throughput, sink = History(), Throughput(FlopCount(per_token=1.0, per_patch=1.0), peak_flops=None), Sink()
+    history, throughput, sink = (
+        History(),
+        Throughput(FlopCount(per_token=1.0, per_pair=1.0, per_patch=1.0), peak_flops=None),
+        Sink(),
+    )
     # As after a resume: 100 tokens in the steps before.
     history.num_tokens = 100
     reporting = Reporting(lambda *_, **__: None, sink, throughput, history, every_steps=1, is_main=True)

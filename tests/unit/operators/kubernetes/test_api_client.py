@@ -113,6 +113,17 @@ def test_pods_are_selected_by_label_and_a_log_is_text() -> None:
     assert KubernetesPipelineClient(_Api(b"loss \xff\n"), "train").pod_log("p") == "loss \ufffd\n"
 
 
+def test_a_log_can_be_asked_for_since_a_time_and_with_the_times_of_its_lines() -> None:
+    api = _Api(b"2026-01-01T12:00:03.5Z loss\n")
+    client = KubernetesPipelineClient(api, "train")
+    assert client.stamped_pod_log("p", "") == "2026-01-01T12:00:03.5Z loss\n"
+    client.stamped_pod_log("p", "2026-01-01T12:00:03Z")
+    assert [call[2]["query_params"] for call in api.calls] == [
+        [("timestamps", "true")],
+        [("timestamps", "true"), ("sinceTime", "2026-01-01T12:00:03Z")],
+    ]
+
+
 def test_a_cluster_that_does_not_answer_is_named_with_its_address() -> None:
     refused = NewConnectionError(None, "Failed to establish a new connection: [Errno 111] Connection refused")
     client = KubernetesPipelineClient(_Api(MaxRetryError(None, "/", refused)), "train")

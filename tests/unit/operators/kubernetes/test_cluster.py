@@ -46,12 +46,32 @@ def test_items_of_a_list_say_what_they_are() -> None:
     assert client.calls[0][2]["query_params"] == [("labelSelector", "mimo.dev/pipeline=demo")]
 
 
+def test_a_list_can_be_narrowed_by_fields() -> None:
+    client = _Client({"items": []})
+    KubernetesApi(client).list(PODS, "team", fields="type=Warning")
+    assert client.calls[0][2]["query_params"] == [("fieldSelector", "type=Warning")]
+
+
 def test_creates_are_checked_strictly_and_have_a_time_limit() -> None:
     client = _Client()
     KubernetesApi(client).create(JOBS, "team", {"metadata": {"name": "a"}})
     _, _, how = client.calls[0]
     assert ("fieldValidation", "Strict") in how["query_params"]
     assert how["_request_timeout"] == (5.0, 30.0)
+
+
+def test_a_status_is_checked_strictly_too() -> None:
+    client = _Client()
+    KubernetesApi(client).replace(PIPELINES, "team", {"metadata": {"name": "a"}}, "status")
+    method, path, how = client.calls[0]
+    assert (method, path.rsplit("/", 1)[1]) == ("PUT", "status")
+    assert ("fieldValidation", "Strict") in how["query_params"]
+
+
+def test_requests_of_the_lease_have_their_own_time_limits() -> None:
+    client = _Client()
+    KubernetesApi(client).with_limits(connect_s=2.0, read_s=3.0).get(JOBS, "team", "a")
+    assert client.calls[0][2]["_request_timeout"] == (2.0, 3.0)
 
 
 def test_apply_is_a_patch_with_the_field_manager() -> None:

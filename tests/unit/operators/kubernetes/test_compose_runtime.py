@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import pytest
+from pydantic import ValidationError
+
 from mimo_vl.config.compose import parse
-from operators.mimo_pipeline.cluster_settings import ClusterSettings
+from operators.mimo_pipeline.api import PipelineRuntime
+from operators.mimo_pipeline.builders.leaf import build_leaf
+from operators.mimo_pipeline.cluster_settings import ClusterSettings, KubeflowSettings
 from operators.mimo_pipeline.code_digest import project_root
 from operators.mimo_pipeline.kubernetes.compose_runtime import (
     Composed,
@@ -15,6 +21,7 @@ from operators.mimo_pipeline.kubernetes.compose_runtime import (
     store_settings,
 )
 from operators.mimo_pipeline.kubernetes.pipelines import parse_pipeline
+from operators.mimo_pipeline.plan import Create
 
 SETTINGS = ClusterSettings.model_validate(
     {
@@ -26,10 +33,14 @@ SETTINGS = ClusterSettings.model_validate(
 )
 
 
-def _compose(*stages: dict[str, Any], **spec: Any) -> Composed:
+def _raw(stages: Sequence[dict[str, Any]], *, status: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
     metadata = {"namespace": "team", "name": "demo", "uid": "01234567-89"}
-    raw = {"metadata": metadata, "spec": {"profile": "tiny", "stages": stages or [{"name": "base"}], **spec}}
-    return compose_runtime(parse_pipeline(raw), SETTINGS, project_root())
+    return {"metadata": metadata, "spec": {"profile": "tiny", "stages": stages, **spec}, "status": status or {}}
+
+
+def _compose(*stages: dict[str, Any], settings: ClusterSettings = SETTINGS, **spec: Any) -> Composed:
+    pipeline = parse_pipeline(_raw(stages or [{"name": "base"}], **spec))
+    return compose_runtime(pipeline, settings, project_root())
 
 
 def test_the_configuration_names_the_store_and_tracking_of_the_operator() -> None:
@@ -47,7 +58,46 @@ def test_the_pipelines_own_store_and_tracking_go_first() -> None:
     composed = _compose(storage={"uri": "s3://own", "secret": "mine"}, tracking={"uri": ""})
     assert composed.runtime is not None
     config = parse(dict(composed.runtime.config))
-    assert (config.storage.uri, config.storage.endpoint, config.tracking.kind) == ("s3://own", "", "null")
+    assert (config.storage.uri, config.storage.endpoint) == ("s3://own", "")
+    # Without a server the journal beside the artifacts is still written.
+    assert (config.tracking.kind, config.tracking.uri) == ("mlflow", "")
+
+
+def _cluster_link(link: str, **spec: Any) -> str:
+    composed = _compose(settings=SETTINGS.model_copy(update={"cluster_link": link}), **spec)
+    assert composed.runtime is not None
+    return parse(dict(composed.runtime.config)).tracking.cluster_link
+
+
+def test_the_configuration_links_to_the_pipelines_page_in_its_cluster() -> None:
+    link = "https://console.example.com/#/{namespace}/mp/{pipeline}"
+    assert _cluster_link(link) == "https://console.example.com/#/team/mp/demo"
+    assert _cluster_link(link, overrides=["tracking.cluster_link='https://own'"]) == "https://own"
+    assert _cluster_link("") == ""
+
+
+@pytest.mark.parametrize("link", ["console.example.com", "https://console/{name}", "https://console/a b"])
+def test_a_link_to_nowhere_is_refused(link: str) -> None:
+    with pytest.raises(ValidationError, match="clusterLink"):
+        ClusterSettings.model_validate({**SETTINGS.to_values(), "clusterLink": link})
+
+
+@pytest.mark.parametrize(
+    ("ui", "run", "wanted"),
+    [
+        ("https://kfp.example.com/pipeline", "run-1", "https://kfp.example.com/pipeline/#/runs/details/run-1"),
+        ("", "run-1", "run-1"),
+        ("https://kfp.example.com", "", ""),
+    ],
+)
+def test_an_attempt_is_told_which_run_in_kubeflow_pipelines_shows_it(ui: str, run: str, wanted: str) -> None:
+    kubeflow = KubeflowSettings(endpoint="http://ml-pipeline:8888", image="r/kfp:1", ui=ui)
+    settings = SETTINGS.model_copy(update={"kubeflow": kubeflow})
+    pipeline = parse_pipeline(_raw([{"name": "base"}], status={"kubeflowRun": run}))
+    facts = cluster_facts(pipeline, PipelineRuntime(), settings)
+    leaf = build_leaf(Create(stage="base", attempt=2, key="k", inputs={}), pipeline.spec.stage("base"), facts)
+    [container] = leaf["spec"]["template"]["spec"]["containers"]
+    assert {e["name"]: e.get("value") for e in container["env"]}["MIMO_KFP_RUN"] == wanted
 
 
 def test_where_things_are_kept_changes_no_stage_key() -> None:
@@ -88,6 +138,23 @@ def test_what_the_builders_refuse_is_told_before_the_start() -> None:
     assert "requests.cpu: got 2, wanted at most limits.cpu = 1" in problem
 
 
+def test_problems_of_every_kind_are_told_at_once() -> None:
+    pod = {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}
+    stages = ({"name": "train"}, {"name": "base", "job": {"pod": pod}})
+    unknown, wrong_key, wrong_pod = _compose(*stages, overrides=["model.nope=1"]).problems
+    assert "['train'] unknown" in unknown
+    assert "model.nope: unknown key" in wrong_key
+    assert "requests.cpu: got 2" in wrong_pod
+    # Ranks can be compared with a configuration only.
+    stages = ({"name": "train"}, {"name": "base", "job": {"pod": pod}})
+    unknown, wrong_ranks, wrong_pod = _compose(
+        *stages, {"name": "projector-warmup", "pytorch": {"numNodes": 3}}
+    ).problems
+    assert "['train'] unknown" in unknown
+    assert "numNodes x numProcsPerNode is 3" in wrong_ranks
+    assert "requests.cpu: got 2" in wrong_pod
+
+
 def test_the_store_is_asked_with_a_short_time_limit() -> None:
     assert storage_config(SETTINGS.store).timeout_s == 10.0
 
@@ -105,4 +172,26 @@ def test_the_facts_of_attempts_have_the_frozen_images() -> None:
     facts = cluster_facts(pipeline, composed.runtime, newer)
     assert facts.settings.images.trainer.reference == "r/trainer:2"
     assert (facts.run_id, facts.config_map) == ("team/demo/01234567", "demo-01234567-config")
-    assert facts.store == store_settings(pipeline.spec, SETTINGS)
+    assert facts.store == store_settings(pipeline.spec, SETTINGS, None)
+
+
+def test_store_and_tracking_are_frozen_with_the_name_of_the_secret_only() -> None:
+    metadata = {"namespace": "team", "name": "demo", "uid": "01234567-89"}
+    pipeline = parse_pipeline({"metadata": metadata, "spec": {"profile": "tiny", "stages": [{"name": "base"}]}})
+    runtime = _compose().runtime
+    assert runtime is not None
+    assert runtime.store == SETTINGS.store
+    moved = {"store": {"uri": "s3://other", "endpoint": "else:9000", "secret": "other"}, "trackingUri": "http://else"}
+    later = ClusterSettings.model_validate(SETTINGS.to_values() | moved)
+    facts = cluster_facts(pipeline, runtime, later)
+    assert (facts.store, facts.tracking_uri) == (SETTINGS.store, "http://mlflow:5000")
+    # A new pipeline takes the new ones.
+    assert store_settings(pipeline.spec, later, None).uri == "s3://other"
+
+
+def test_a_pipeline_that_began_without_tracking_goes_on_without() -> None:
+    metadata = {"namespace": "team", "name": "demo", "uid": "01234567-89"}
+    spec = {"profile": "tiny", "stages": [{"name": "base"}], "tracking": {"uri": ""}}
+    runtime = _compose(tracking={"uri": ""}).runtime
+    assert runtime is not None
+    assert cluster_facts(parse_pipeline({"metadata": metadata, "spec": spec}), runtime, SETTINGS).tracking_uri == ""

@@ -9,7 +9,7 @@ import pytest
 
 from mimo_vl.errors import ConfigError
 from mimo_vl.storage.store import store_for_uri
-from operators.mimo_pipeline.api import MimoPipelineStatus
+from operators.mimo_pipeline.api import MimoPipelineStatus, StoreSettings
 from operators.mimo_pipeline.cluster_settings import ClusterSettings
 from operators.mimo_pipeline.code_digest import project_root
 from operators.mimo_pipeline.kubernetes import controller as controller_module
@@ -35,6 +35,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         config_digests={s["name"]: f"sha256:{s['name']}" for s in _STAGES},
         code_digest="sha256:code",
         image_digests={"trainer": "registry/trainer:1"},
+        store=StoreSettings(uri=tmp_path.as_uri(), secret="store"),
     )
     monkeypatch.setattr(controller_module, "compose_runtime", lambda *_: Composed(runtime=runtime))
     return World(tmp_path)
@@ -48,9 +49,9 @@ class World:
         self.cluster = FakeCluster(store=store_for_uri(self.uri))
         self.restart()
 
-    def restart(self) -> None:
-        """A new process: nothing in memory is left."""
-        store = {"uri": self.uri, "secret": "store"}
+    def restart(self, uri: str = "") -> None:
+        """A new process: nothing in memory is left. `uri`: of another store in its settings."""
+        store = {"uri": uri or self.uri, "secret": "store"}
         accounts = {"trainer": "trainer", "rayHead": "head", "rayWorker": "worker"}
         images = {"trainer": {"reference": "registry/trainer:2"}, "rollout": {"reference": "registry/rollout:2"}}
         settings = ClusterSettings.model_validate({"images": images, "serviceAccounts": accounts, "store": store})
@@ -113,6 +114,51 @@ def test_the_images_of_the_start_stay_when_the_operator_brings_others(world: Wor
     containers = world.cluster.leaf("demo-base-1")["spec"]["template"]["spec"]["containers"]
     # Frozen as :1 at the start; the settings say :2.
     assert containers[0]["image"] == "registry/trainer:1"
+
+
+def test_the_image_that_an_attempt_runs_is_in_its_environment_and_by_digest_in_the_status(world: World) -> None:
+    world.submit()
+    process = world.start("demo-base-1")
+    [container] = world.cluster.leaf("demo-base-1")["spec"]["template"]["spec"]["containers"]
+    assert {e["name"]: e.get("value") for e in container["env"]}["MIMO_IMAGE"] == "registry/trainer:1"
+    ran = "registry/trainer@sha256:1a"
+    process.pods[0]["status"]["containerStatuses"] = [{"name": "stage", "imageID": ran}]
+    world.rounds(1)
+    assert world.status.stage("base").image_id == ran
+    process.publish()
+    process.end(0)
+    world.rounds(1)
+    # The pod has ended and is forgotten; what it ran stays known.
+    assert (world.state("base"), world.status.stage("base").image_id) == ("Succeeded", ran)
+
+
+def test_the_next_attempt_does_not_inherit_the_image_of_the_former(world: World) -> None:
+    world.submit()
+    process = world.start("demo-base-1")
+    process.pods[0]["status"]["containerStatuses"] = [{"name": "stage", "imageID": "r@sha256:1a"}]
+    world.rounds(1)
+    process.end(1)
+    world.rounds(1)
+    world.cluster.wait(10)
+    world.rounds()
+    assert (world.status.stage("base").attempt, world.status.stage("base").image_id) == (2, "")
+
+
+def test_the_store_of_the_start_stays_when_the_operator_brings_another(world: World, tmp_path: Path) -> None:
+    world.submit()
+    process = world.start("demo-base-1")
+    other = tmp_path / "other"
+    other.mkdir()
+    world.restart(uri=other.as_uri())
+    process.publish()
+    process.end(0)
+    world.rounds()
+    assert world.state("base") == "Succeeded"
+    master = world.cluster.leaf("demo-projector-warmup-1")["spec"]["pytorchReplicaSpecs"]["Master"]
+    [container] = master["template"]["spec"]["containers"]
+    env = {e["name"]: e.get("value", "") for e in container["env"]}
+    assert env["MIMO_OUTPUT"].startswith(f"{world.uri}/runs/")
+    assert list(other.iterdir()) == []
 
 
 def test_a_finished_pipeline_is_left_alone(world: World) -> None:
@@ -282,6 +328,32 @@ def test_the_same_work_in_another_pipeline_is_reused(world: World) -> None:
     assert world.cluster.leaf("second-base-1") is None
 
 
+def test_an_output_that_was_deleted_meanwhile_is_made_again_and_found_again(world: World) -> None:
+    """By an operator that has seen it: it runs for months."""
+    world.submit()
+    world.succeed("demo-base-1")
+    world.rounds()
+    for item in world.cluster.store.list("runs"):
+        world.cluster.store.delete(item.key)
+    world.cluster.put_pipeline("second", world.spec)
+    for _ in range(3):
+        world.controller.round("team", "second")
+    assert world.cluster.leaf("second-base-1") is not None
+    [process] = world.cluster.start_pods("second-base-1")
+    process.publish()
+    process.end(0)
+    for _ in range(3):
+        world.controller.round("team", "second")
+    world.cluster.put_pipeline("third", world.spec)
+    for _ in range(3):
+        world.controller.round("team", "third")
+    status = MimoPipelineStatus.model_validate(world.cluster.pipeline("third")["status"])
+    assert (status.stage("base").reused, status.stage("base").output_uri) == (
+        True,
+        world.cluster.store.uri(process.prefix),
+    )
+
+
 def test_finished_jobs_go_after_the_ttl(world: World) -> None:
     world.submit(ttlSecondsAfterFinished=60)
     for leaf in ("demo-base-1", "demo-projector-warmup-1", "demo-finalize-1"):
@@ -346,6 +418,18 @@ def test_a_status_that_somebody_wrote_meanwhile_is_not_overwritten(world: World)
     assert world.names() == ["demo-base-1"]
 
 
+def test_a_crd_that_does_not_know_a_field_of_the_status_is_named_and_backed_off_from(world: World) -> None:
+    world.submit()
+    text = 'strict decoding error: unknown field "status.stages[0].lastFailure"'
+    world.cluster.failures.append(("replace", "MimoPipeline", ApiError(400, "BadRequest", text)))
+    with pytest.raises(ApiError, match=r"lastFailure.*is the CRD older than this operator\? .*crd\.yaml") as caught:
+        world.rounds(1)
+    # A conflict would be tried again at once.
+    assert not caught.value.is_conflict
+    world.rounds()
+    assert world.state("base") == "Running"
+
+
 def test_pods_of_an_attempt_that_the_status_never_knew_are_found_and_ended(world: World) -> None:
     """The operator died after it created the job, and somebody deleted the job but not its pods."""
     world.submit()
@@ -382,6 +466,53 @@ def test_pods_of_a_deleted_pipeline_of_the_same_name_are_waited_for(world: World
     assert world.cluster.violations == []
 
 
+def test_an_attempt_is_not_judged_by_pods_of_a_deleted_pipeline_of_the_same_name(world: World) -> None:
+    """Deleted and applied again at once: the operator never saw that it was away, and the old pod is still listed."""
+    world.submit()
+    old = world.start("demo-base-1")
+    old.end(2, reason="ConfigError", message="old mistake")
+    world.rounds()
+    assert world.status.stage("base").exit_code == 2
+    del world.cluster.objects["MimoPipeline", "team", "demo"]
+    del world.cluster.objects["Job", "team", "demo-base-1"]
+    left = world.cluster.objects.pop(("Pod", "team", "demo-base-1-0"))
+    left["metadata"] |= {"name": "old", "leaf": "deleted"}
+    world.cluster.objects["Pod", "team", "old"] = left
+    world.submit()
+    world.start("demo-base-1").end(1, reason="DiskFull", message="no space left")
+    world.rounds(1)
+    stage = world.status.stage("base")
+    assert (stage.state, stage.exit_code, stage.reason, stage.message) == ("Retrying", 1, "DiskFull", "no space left")
+
+
+def test_a_success_does_not_show_the_exit_code_of_a_pod_that_vanished_with_an_earlier_pipeline(world: World) -> None:
+    world.submit()
+    world.start("demo-base-1").end(2)
+    world.rounds(1)
+    del world.cluster.objects["MimoPipeline", "team", "demo"]
+    del world.cluster.objects["Job", "team", "demo-base-1"]
+    del world.cluster.objects["Pod", "team", "demo-base-1-0"]
+    world.submit()
+    world.succeed("demo-base-1")
+    stage = world.status.stage("base")
+    assert (stage.state, stage.exit_code) == ("Succeeded", 0)
+
+
+def test_an_old_pod_that_was_evicted_or_ran_out_of_memory_excuses_no_new_attempt(world: World) -> None:
+    world.submit()
+    old = world.start("demo-base-1")
+    old.pods[0]["status"]["conditions"] = [{"type": "DisruptionTarget", "status": "True"}]
+    world.rounds(1)
+    del world.cluster.objects["MimoPipeline", "team", "demo"]
+    del world.cluster.objects["Job", "team", "demo-base-1"]
+    del world.cluster.objects["Pod", "team", "demo-base-1-0"]
+    world.submit()
+    world.start("demo-base-1").end(1)
+    world.rounds(1)
+    stage = world.status.stage("base")
+    assert (stage.state, stage.reason, stage.failures) == ("Retrying", "Failed", 1)
+
+
 def test_a_job_of_a_deleted_pipeline_of_the_same_name_is_not_adopted(world: World) -> None:
     world.submit()
     world.rounds()
@@ -392,6 +523,53 @@ def test_a_job_of_a_deleted_pipeline_of_the_same_name_is_not_adopted(world: Worl
     # The old job has the wanted name and another owner.
     assert "is not this attempt's" in world.condition("JobRefused")
     del world.cluster.objects["Job", "team", "demo-base-1"]
+    world.succeed("demo-base-1")
+    assert world.state("base") == "Succeeded"
+
+
+def test_pods_that_are_refused_are_told_in_the_message_of_the_stage(world: World) -> None:
+    world.submit()
+    world.succeed("demo-base-1")
+    # The master is admitted, the worker with its init container is not.
+    world.start("demo-projector-warmup-1")
+    why = (
+        'Error creating: pods "demo-projector-warmup-1-worker-0" is forbidden: violates PodSecurity "restricted:latest"'
+    )
+    world.cluster.refuse_pods("demo-projector-warmup-1", why, reason="FailedCreatePod")
+    world.rounds(1)
+    stage = world.status.stage("projector-warmup")
+    assert (stage.state, stage.reason) == ("Running", "FailedCreate")
+    assert stage.message == f"pods of PyTorchJob demo-projector-warmup-1 are refused: {why}"
+    assert why in world.status.message
+
+
+def test_a_refusal_before_the_newest_pod_explains_nothing(world: World) -> None:
+    world.submit()
+    world.rounds()
+    world.cluster.refuse_pods("demo-base-1", "exceeded quota")
+    world.rounds(1)
+    assert world.status.stage("base").reason == "FailedCreate"
+    world.cluster.wait(30)
+    [process] = world.cluster.start_pods("demo-base-1")
+    process.pods[0]["metadata"]["creationTimestamp"] = "2026-01-01T12:00:30Z"
+    world.rounds(1)
+    assert (world.status.stage("base").reason, world.status.stage("base").message) == ("Started", "")
+
+
+def test_a_refusal_of_another_job_is_not_told(world: World) -> None:
+    world.submit()
+    world.rounds()
+    world.cluster.refuse_pods("demo-base-1", "exceeded quota")
+    [event] = [o for (kind, _, _), o in world.cluster.objects.items() if kind == "Event"]
+    event["regarding"]["name"] = "demo-base-10"
+    world.rounds(1)
+    assert world.status.stage("base").reason == "Started"
+
+
+def test_events_that_cannot_be_read_stop_nothing(world: World) -> None:
+    world.submit()
+    world.rounds()
+    world.cluster.failures.append(("list", "Event", ApiError(403, "Forbidden", "events is forbidden")))
     world.succeed("demo-base-1")
     assert world.state("base") == "Succeeded"
 

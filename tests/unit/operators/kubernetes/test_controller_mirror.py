@@ -51,7 +51,11 @@ class World:
                 "images": images,
                 "serviceAccounts": accounts,
                 "store": store,
-                "kubeflow": {"endpoint": "http://ml-pipeline.kubeflow.svc:8888", "image": "registry/mimo-kfp:1"},
+                "kubeflow": {
+                    "endpoint": "http://ml-pipeline.kubeflow.svc:8888",
+                    "image": "registry/mimo-kfp:1",
+                    "ui": "https://kubeflow.example.com",
+                },
             }
         )
         self.controller = Controller(
@@ -96,7 +100,9 @@ def test_trouble_is_a_condition_that_goes_away_and_keeps_no_stage_from_starting(
     assert again_in_s is not None
     assert again_in_s <= REFUSED_S
     assert world.trouble == ["Kubeflow Pipelines API: 503: unwell"]
+    assert not world.mirror.seen[-1].is_owed
     world.round()
+    assert world.mirror.seen[-1].is_owed
     assert [leaf["metadata"]["name"] for leaf in world.cluster.leaves()] == ["demo-base-1"]
     world.mirror.answer = ("run-1", "")
     world.round()
@@ -112,3 +118,24 @@ def test_a_deleted_pipeline_is_forgotten_in_the_window_too(world: World) -> None
 def test_without_settings_there_is_no_window(world: World, tmp_path: Path) -> None:
     settings = world.controller.settings.model_copy(update={"kubeflow": None})
     assert Controller(api=world.cluster, settings=settings, source_root=project_root()).mirror is None
+
+
+def test_an_attempt_is_told_of_the_run_that_shows_it(world: World) -> None:
+    world.mirror.answer = ("run-1", "")
+    world.round()
+    world.round()
+    assert _variable(world, "demo-base-1", "MIMO_KFP_RUN") == "https://kubeflow.example.com/#/runs/details/run-1"
+
+
+def test_an_attempt_that_begins_while_there_is_no_run_is_told_of_none(world: World) -> None:
+    world.mirror.answer = ("", "Kubeflow Pipelines API: 503: unwell")
+    world.round()
+    world.round()
+    assert _variable(world, "demo-base-1", "MIMO_KFP_RUN") == ""
+
+
+def _variable(world: World, leaf: str, name: str) -> str:
+    found = world.cluster.leaf(leaf)
+    assert found is not None
+    [container] = found["spec"]["template"]["spec"]["containers"]
+    return {e["name"]: e.get("value", "") for e in container["env"]}[name]

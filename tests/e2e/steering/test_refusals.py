@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +11,16 @@ import pytest
 from mimo_vl.schema.manifest import Manifest
 from mimo_vl.storage import ArtifactStore
 from mimo_vl.storage.artifacts import publish_directory
-from tests.e2e.kube import Cluster, CommandError
+from tests.e2e.kube import CommandError
 from tests.e2e.pipelines import Pipelines
 from tests.e2e.port_forward import open_release_store
-from tests.e2e.release import delete_namespace, install, make_namespace
+from tests.e2e.steering.names import NAMESPACE, RELEASE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
-_NAMESPACE, _RELEASE = "mimo-refusals", "refusals"
 _STAGE_DEADLINE_S = 120.0
 _WRONG_DIGEST = "sha256:" + "0" * 64
 _CURATE = {"name": "curate", "inputs": ["base"], "job": {}}
-
-
-@pytest.fixture(scope="module")
-def pipelines(cluster: Cluster) -> Iterator[Pipelines]:
-    """A release that has only what refusals need: no tracking server."""
-    delete_namespace(cluster, _NAMESPACE)
-    make_namespace(cluster, _NAMESPACE)
-    install(cluster, _NAMESPACE, "--set", "mlflow.enabled=false", release=_RELEASE)
-    yield Pipelines(cluster, _NAMESPACE)
-    cluster.helm("uninstall", _RELEASE, "-n", _NAMESPACE, "--no-hooks")
-    delete_namespace(cluster, _NAMESPACE)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +29,7 @@ def artifacts(pipelines: Pipelines, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("base")
     (folder / "tokenizer").mkdir()
     (folder / "tokenizer" / "vocab.json").write_text('{"a": 0}')
-    with open_release_store(pipelines.cluster, _NAMESPACE, _RELEASE) as store:
+    with open_release_store(pipelines.cluster, NAMESPACE, RELEASE) as store:
         _publish(store, "elsewhere/other", folder)
         damaged = _publish(store, "elsewhere/damaged", folder)
         store.put_bytes("elsewhere/damaged/output/tokenizer/vocab.json", b'{"a": 1}')
@@ -132,8 +119,8 @@ def test_submit_refuses_a_typo_and_creates_nothing(pipelines: Pipelines, case: s
         _mimo(pipelines, "submit", "--name", "typo", *arguments)
     assert "exit 2" in str(caught.value)
     assert wanted in str(caught.value).split("error: ", 1)[1]
-    assert pipelines.cluster.get("mp", "typo", _NAMESPACE) is None
+    assert pipelines.cluster.get("mp", "typo", NAMESPACE) is None
 
 
 def _mimo(pipelines: Pipelines, *arguments: str) -> str:
-    return pipelines.cluster.run(sys.executable, "-m", "jobs.cli", *arguments, "-n", _NAMESPACE)
+    return pipelines.cluster.run(sys.executable, "-m", "jobs.cli", *arguments, "-n", NAMESPACE)

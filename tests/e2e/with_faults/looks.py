@@ -1,0 +1,44 @@
+"""What the windows say of a stage whose first attempt has ended badly, while the second one runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tests.e2e.tracking_server import TrackedRun, open_tracking
+
+if TYPE_CHECKING:
+    from tests.e2e.with_faults.drive import FaultRun
+
+
+@dataclass(frozen=True)
+class Look:
+    stage: dict[str, Any]
+    """Of `mimo status --output json`, which is the status of the resource."""
+    table: str
+    """`mimo status`"""
+    attempts: list[dict[str, Any]]
+    """Of `mimo report --output json`."""
+    tracked: dict[str, TrackedRun]
+    """Attempt -> its run in MLflow."""
+    log: str
+    """`mimo logs --attempt 1`, whose pods are gone."""
+
+
+def look(run: FaultRun, namespace: str, pipeline: str, stage: str) -> Look:
+    def mimo(*arguments: str) -> str:
+        return run.cluster.run(sys.executable, "-m", "jobs.cli", *arguments, "--pipeline", pipeline, "-n", namespace)
+
+    status = json.loads(mimo("status", "--output", "json"))["status"]
+    report = json.loads(mimo("report", "--output", "json"))
+    with open_tracking(run.cluster, namespace) as tracking:
+        runs = [r for r in tracking.runs(run.run_id) if r.tags.get("mimo.stage") == stage]
+    return Look(
+        stage=next(s for s in status["stages"] if s["name"] == stage),
+        table=mimo("status"),
+        attempts=next(s["attempts"] for s in report["stages"] if s["name"] == stage),
+        tracked={r.tags["mimo.attempt"]: r for r in runs},
+        log=mimo("logs", stage, "--attempt", "1"),
+    )
