@@ -105,20 +105,26 @@ def write_manifests(objects: Sequence[Mapping[str, Any]], folder: Path) -> list[
 
 
 def _rank_problems(stage: StageSpec, rows: Sequence[Row], config: PipelineConfig) -> list[str]:
+    groups = [row.group for row in rows]
     if stage.pytorch is not None:
-        groups, wanted, field = [row.group for row in rows], stage.num_procs, "parallelism.num_ranks"
-    elif stage.ray is not None:
-        groups = [row.group for row in rows if row.group.name == "trainer"]
-        wanted, field = config.rl.num_trainer_workers, "rl.num_trainer_workers"
-    else:
+        return _gpu_problems(stage.name, groups, stage.num_procs, "parallelism.num_ranks")
+    if stage.ray is None:
         return []
+    trainers, rollouts = ([g for g in groups if g.name == name] for name in ("trainer", "rollout"))
+    return [
+        *_gpu_problems(stage.name, trainers, config.rl.num_trainer_workers, "rl.num_trainer_workers"),
+        *_gpu_problems(stage.name, rollouts, config.rl.num_rollout_workers, "rl.num_rollout_workers"),
+    ]
+
+
+def _gpu_problems(stage: str, groups: Sequence[PodGroup], wanted: int, field: str) -> list[str]:
     num_pods, num_gpus = sum(g.num_pods for g in groups), sum(g.num_gpus for g in groups)
     if num_gpus in (0, wanted):
         return []
     each = groups[0].gpus_per_pod
     return [
-        f"{stage.name}: {num_pods} pods with {each} GPUs each are {num_gpus} GPUs for {wanted} ranks ({field}); "
-        f"ask for {wanted // num_pods} per pod, or change {field}"
+        f"{stage}: {num_pods} pods with {each} GPUs each are {num_gpus} GPUs for {wanted} processes ({field}); "
+        f"ask for {-(-wanted // num_pods)} per pod, or change {field}"
     ]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,6 +16,12 @@ from mimo_vl.storage.local import LocalStore
 OOM = "OOMKilled"
 # Long messages (validation errors, native traces) do not fit into a status field.
 _MAX_MESSAGE_CHARS = 4000
+
+
+# torch's zip writer, which DeepSpeed's checkpoints go through, only tells that fewer bytes were written than it gave.
+_DISK_FULL = re.compile(
+    r"No space left on device|Disk quota exceeded|database or disk is full|inline_container\.cc.* unexpected pos \d+"
+)
 
 
 class Failure(Record):
@@ -29,8 +37,10 @@ def describe_failure(error: BaseException) -> Failure:
     name = type(error).__name__
     if isinstance(error, MimoError):
         return Failure(exit_code=error.exit_code, reason=name, message=message, is_expected=True)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        where = f" while writing {error.filename}" if error.filename else ""
+    full = next((e for e in _causes(error) if _is_disk_full(e)), None)
+    if full is not None:
+        filename = getattr(full, "filename", None)
+        where = f" while writing {filename}" if filename else "" if isinstance(full, OSError) else f" ({message})"
         text = f"disk full{where}: free space or move storage.uri"
         return Failure(exit_code=EXIT_RETRY, reason="DiskFull", message=text, is_expected=True)
     # torch.OutOfMemoryError by name: this module must not load torch.
@@ -38,6 +48,21 @@ def describe_failure(error: BaseException) -> Failure:
         text = f"out of memory ({message}); give the stage more memory or shorter rows"
         return Failure(exit_code=EXIT_RETRY, reason=OOM, message=text, is_expected=True)
     return Failure(exit_code=EXIT_RETRY, reason=name, message=f"{name}: {message}", is_expected=False)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, what caused it, and so on."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    """Native writers (torch, safetensors, SQLite) keep no errno, only words."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return _DISK_FULL.search(str(error)) is not None
 
 
 def write_failure(folder: Path, rank: int, failure: Failure) -> None:

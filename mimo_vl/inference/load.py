@@ -10,6 +10,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from mimo_vl.config.processing import ProcessingConfig
 from mimo_vl.inference.hf_engine import HfEngine
 from mimo_vl.model.checkpoint import load_model
+from mimo_vl.model.device import compute_device
 from mimo_vl.processing.encode import SampleEncoder
 from mimo_vl.processing.tokenizer import load_tokenizer
 
@@ -20,7 +21,7 @@ def load_encoder(folder: Path, processing: ProcessingConfig) -> SampleEncoder:
 
 def load_on_device(folder: Path, *, dtype: torch.dtype | str) -> Qwen2_5_VLForConditionalGeneration:
     """On the GPU if there is one."""
-    return load_model(folder, dtype=dtype).to("cuda" if torch.cuda.is_available() else "cpu")
+    return load_model(folder, dtype=dtype).to(compute_device())
 
 
 def build_engine(model: Qwen2_5_VLForConditionalGeneration, encoder: SampleEncoder, *, max_rows: int = 192) -> HfEngine:

@@ -41,11 +41,13 @@ def build_scorer(
     # torch and transformers cost seconds and hundreds of MB: only the process that holds a model loads them.
     import torch
 
+    from mimo_vl.model.device import compute_dtype, require_device
     from mimo_vl.model.reward_head import load_reward_model
 
+    require_device(has_gpu=device != "cpu")
     if device == "cpu":
         torch.set_num_threads(num_threads)
-    model = load_reward_model(model_dir).to(device)
+    model = load_reward_model(model_dir, dtype=compute_dtype(device)).to(device)
     encoder = SampleEncoder(load_tokenizer(model_dir), processing)
     version = weights_version(model_dir)
     return RewardModelScorer(model, encoder, media=media, token_budget=token_budget, version=version, device=device)

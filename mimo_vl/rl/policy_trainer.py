@@ -15,7 +15,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from mimo_vl.config.rl import RlConfig
 from mimo_vl.config.training import Component
-from mimo_vl.errors import NonFiniteLossError, WeightVersionError
+from mimo_vl.errors import WeightVersionError
 from mimo_vl.model.freeze import apply_freeze_plan, parameter_groups
 from mimo_vl.model.supervised import token_logprobs
 from mimo_vl.rl.losses.registry import build_policy_loss
@@ -26,7 +26,8 @@ from mimo_vl.rl.weight_sync import WeightUpdate, weight_update
 from mimo_vl.rl.weight_version import require_version
 from mimo_vl.schema.rollout import ScoredGroup
 from mimo_vl.training.engine import EngineConfig, TrainingEngine
-from mimo_vl.training.world import World, sum_over_ranks
+from mimo_vl.training.non_finite import non_finite_error
+from mimo_vl.training.world import World, gather_objects, gather_strings, sum_over_ranks
 
 
 class PolicyStepModule(torch.nn.Module):
@@ -84,7 +85,7 @@ class PolicyTrainer:
 
         Raises:
             WeightVersionError: the batch belongs to another step, or was sampled from other weights.
-            NonFiniteLossError: on every rank, naming the step.
+            NonFiniteLossError: on every rank, before the weights change, naming the step and the prompts.
         """
         if step != self._version:
             raise WeightVersionError(f"batch of step {step} for a policy of version {self._version}; train each once")
@@ -106,11 +107,11 @@ class PolicyTrainer:
             num_answer_tokens=num_tokens,
         )
 
-    def weights(self) -> WeightUpdate:
-        """The current policy; every rank must call it."""
+    def weights(self) -> WeightUpdate | None:
+        """The current policy, on rank 0 alone; every rank must call it."""
         with self._engine.gathered() as module:
             assert isinstance(module, PolicyStepModule)
-            return weight_update(module.model, self._version)
+            return weight_update(module.model, self._version) if self._world.is_main else None
 
     def save(self, directory: Path) -> None:
         self._engine.save(directory)
@@ -127,32 +128,35 @@ class PolicyTrainer:
         all_rows = policy_rows(samples, config.num_micro_batches * world.size, world.device)
         rows = all_rows[world.rank :: world.size]
         losses, gap_sum, gap_max = 0.0, 0.0, 0.0
+        bad_sample_ids: list[str] = []
         for index, row in enumerate(rows):
             # Data-parallel engines average over ranks; times R makes it the sum.
             loss, logp_N = self._engine(row, float(world.size))
             self._engine.backward(loss)
-            losses += float(loss.detach()) / world.size
+            row_loss = float(loss.detach()) / world.size
+            if not math.isfinite(row_loss):
+                bad_sample_ids.extend(row.sample_ids)
+            losses += row_loss
             gap_N = (logp_N - row.rollout_logp_N).abs() * (row.weight_N > 0)
             gap_sum, gap_max = gap_sum + float(gap_N.sum()), max(gap_max, float(gap_N.max()))
             if index + 1 < len(rows):
                 self._engine.micro_step()
         loss_total, gap_total = sum_over_ranks([losses, gap_sum], world)
-        self._require_finite("loss", loss_total, step)
+        self._require_finite("loss", loss_total, step, bad_sample_ids)
         self._engine.micro_step()
         grad_norm = self._engine.grad_norm()
-        self._require_finite("gradient norm", grad_norm, step)
+        self._require_finite("gradient norm", grad_norm, step, [name for row in rows for name in row.sample_ids])
         num_tokens = sum(len(s.rollout_logprobs) for s in samples)
         return UpdateMetrics(
             loss=loss_total,
             grad_norm=grad_norm,
             mismatch_mean=gap_total / num_tokens,
-            mismatch_max=gap_max,
+            mismatch_max=max(gather_objects(gap_max, world)),
             num_answer_tokens=num_tokens,
         )
 
-    def _require_finite(self, what: str, value: float, step: int) -> None:
+    def _require_finite(self, what: str, value: float, step: int, sample_ids: Sequence[str]) -> None:
+        """`value` is the same on every rank, `sample_ids` this rank's answers that may have made it non-finite."""
         if not math.isfinite(value):
-            raise NonFiniteLossError(
-                f"step {step}: the policy's {what} is {value}; a retry would meet it again: lower rl.lr, or look at "
-                "the rollouts of this step"
-            )
+            named = dict.fromkeys(gather_strings(sample_ids, self._world))
+            raise non_finite_error(f"policy's {what}", step, list(named), kind="prompts")

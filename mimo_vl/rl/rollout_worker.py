@@ -8,6 +8,7 @@ import torch
 
 from mimo_vl.inference.engine import Engine
 from mimo_vl.inference.load import load_engine
+from mimo_vl.model.device import compute_device, compute_dtype
 from mimo_vl.rl.prompts import PromptLibrary
 from mimo_vl.rl.weight_sync import WeightUpdate, weight_state
 from mimo_vl.rl.worker_settings import WorkerSettings
@@ -31,4 +32,5 @@ class RolloutWorker:
 def build_rollout_worker(settings: WorkerSettings) -> RolloutWorker:
     torch.set_num_threads(settings.rollout_threads)
     encoder = settings.build_encoder()
-    return RolloutWorker(load_engine(settings.policy_dir(), encoder), settings.build_prompts(encoder))
+    engine = load_engine(settings.policy_dir(), encoder, dtype=compute_dtype(compute_device()))
+    return RolloutWorker(engine, settings.build_prompts(encoder))

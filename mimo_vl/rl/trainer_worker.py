@@ -42,7 +42,8 @@ class TrainerWorker:
     def update(self, groups: Sequence[ScoredGroup], step: int) -> UpdateMetrics:
         return self._trainer.update(groups, step=step)
 
-    def weights(self) -> WeightUpdate:
+    def weights(self) -> WeightUpdate | None:
+        """On rank 0; every rank calls it."""
         return self._trainer.weights()
 
     def save(self, step: int) -> tuple[FileEntry, ...]:
@@ -59,13 +60,13 @@ class TrainerWorker:
 
     def export(self) -> tuple[FileEntry, ...]:
         """Write the Hugging Face folder (rank 0; every rank takes part in gathering the weights); its files."""
-        state = weight_state(self._trainer.weights())
-        if not self._world.is_main:
+        update = self._trainer.weights()
+        if update is None:
             return ()
         directory = self._files.folder(OUTPUT_DIR, EXPORT_DIR)
         # A fresh copy of the start model has its configuration and its tied weights; then the trained values.
         model = load_model(self._start_dir)
-        model.load_state_dict(state)
+        model.load_state_dict(weight_state(update))
         save_model(model, directory)
         self._encoder.tokenizer.save(directory)
         return placed_under(EXPORT_DIR, self._files.upload(OUTPUT_DIR, EXPORT_DIR))

@@ -33,7 +33,6 @@ class WorkerSettings:
     scratch: Callable[[], Path]
     rollout_threads: int = 1
     trainer_threads: int = 1
-    use_gpu: bool = False
 
     @property
     def families(self) -> tuple[RlFamily, ...]:

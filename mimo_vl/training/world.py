@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from mimo_vl.errors import ConfigError
+from mimo_vl.model.device import compute_dtype
 from mimo_vl.training.settings import ACCELERATOR_VARIABLE, accelerator
 
 T = TypeVar("T")
@@ -40,8 +41,7 @@ class World:
 
     @property
     def dtype(self) -> torch.dtype:
-        """fp32 on CPU (bf16 products are about 70 times slower there), bf16 on GPU."""
-        return torch.bfloat16 if self.is_gpu else torch.float32
+        return compute_dtype(self.device)
 
 
 def current_world(rank: int, size: int, local_rank: int, local_size: int) -> World:

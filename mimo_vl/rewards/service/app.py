@@ -42,12 +42,16 @@ _HEALTH_PERIOD_S, _HEALTH_TIMEOUT_S = 10.0, 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class ServicePlace:
-    """Where the service listens and runs. `port` 0 takes a free one; options are Ray's, of an actor."""
+    """Where the service listens and runs. `port` 0 takes a free one; options are Ray's, of an actor.
+
+    `model_options`: of the replicas of reward models; with `num_gpus` they compute on a GPU.
+    """
 
     host: str = _LOOPBACK
     port: int = 0
     ingress_options: Mapping[str, Any] = field(default_factory=lambda: {"num_cpus": 0.1})
-    replica_options: Mapping[str, Any] = field(default_factory=lambda: {"num_cpus": 0.1})
+    rule_options: Mapping[str, Any] = field(default_factory=lambda: {"num_cpus": 0.1})
+    model_options: Mapping[str, Any] = field(default_factory=lambda: {"num_cpus": 0.1})
 
 
 def deploy(
@@ -59,7 +63,6 @@ def deploy(
     find_media: Callable[[], MediaFolder] | None = None,
     place: ServicePlace | None = None,
     num_threads: int = 1,
-    device: str = "cpu",
 ) -> str:
     """Start the service in the running Ray cluster; returns its base URL for callers on the head, once it is ready.
 
@@ -71,8 +74,7 @@ def deploy(
         token: bearer token that callers of /v1/score must send.
         find_media: how a replica gets the media of multimodal requests on its node.
         place: default = a free port of loopback.
-        num_threads: CPU threads of each reward model.
-        device: where reward models run.
+        num_threads: CPU threads of each reward model that runs on CPU.
 
     Raises:
         InputError: the token is empty, or a task is not a preference task.
@@ -90,8 +92,9 @@ def deploy(
         },
         logging_config=_QUIET_LOGS,
     )
+    device = "cuda" if place.model_options.get("num_gpus") else "cpu"
     models = {
-        task: _replicas(str(task), RewardModelWorker, place.replica_options, config).bind(
+        task: _replicas(str(task), RewardModelWorker, place.model_options, config).bind(
             find_model,
             config,
             processing,
@@ -101,7 +104,7 @@ def deploy(
         )
         for task, find_model in sorted(reward_models.items())
     }
-    rules = _replicas("rules", RuleWorker, place.replica_options, config).bind(config)
+    rules = _replicas("rules", RuleWorker, place.rule_options, config).bind(config)
     ingress = _replicas("ingress", Ingress, place.ingress_options, config, max_ongoing=4 * _MAX_ONGOING)
     application: Application = ingress.bind(config, token, rules, models)
     serve.run(application, name=APP_NAME, route_prefix="/", logging_config=_QUIET_LOGS)

@@ -14,7 +14,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ import ray
 from ray.exceptions import GetTimeoutError
 
 from mimo_vl.config.rl import RlConfig
-from mimo_vl.errors import RetryableError
+from mimo_vl.errors import ConfigError, RetryableError
+from mimo_vl.training.settings import accelerator
 
 # Logical: processes of a local run share the cores, and a worker pod may have one core, so each asks for a fraction.
 _LOCAL_CPUS = 8
@@ -44,9 +45,41 @@ class Group(StrEnum):
     REWARD = "reward"
 
 
-def placement(group: Group) -> dict[str, Any]:
+def placement(group: Group, num_gpus: float = 0.0) -> dict[str, Any]:
     """Options of an actor, task or replica that runs on this group. The head of a cluster offers no CPU."""
-    return {"num_cpus": 0 if group is Group.HEAD else ACTOR_CPUS, "resources": {str(group): _MARK}}
+    options = {"num_cpus": 0 if group is Group.HEAD else ACTOR_CPUS, "resources": {str(group): _MARK}}
+    # Ray hides the GPUs of a node from processes that ask for none.
+    return {**options, "num_gpus": num_gpus} if num_gpus else options
+
+
+def gpu_shares(nodes: Sequence[Mapping[str, float]], num_actors: Mapping[Group, int]) -> dict[Group, float]:
+    """GPUs that one actor of each group asks for, from the resources of the nodes; all nodes of a group are alike.
+
+    A rollout or trainer worker on nodes of its group has a GPU of its own: it waits for a pod that has one free. Actors
+    of the reward group share those of their pod, and on one machine all actors share its GPUs.
+
+    Raises:
+        ConfigError: trainer workers would share a GPU, which NCCL refuses.
+    """
+    shares = {}
+    for group in num_actors:
+        node = next((n for n in nodes if n.get(str(group), 0) >= _MARK), {})
+        num_gpus = int(node.get("GPU", 0))
+        here = [g for g in num_actors if node.get(str(g), 0) >= _MARK]
+        sharers = sum(num_actors[g] for g in here) if len(here) > 1 or group is Group.REWARD else 1
+        shares[group] = 1.0 / -(-sharers // num_gpus) if num_gpus and sharers else 0.0
+    num_trainers = num_actors.get(Group.TRAINER, 0)
+    if num_trainers > 1 and 0 < shares[Group.TRAINER] < 1:
+        raise ConfigError(
+            f"rl.num_trainer_workers: got {num_trainers}, wanted 1 where all processes share the GPUs of one machine, "
+            "since each trainer worker needs a GPU of its own; or train on a cluster"
+        )
+    return shares
+
+
+def live_nodes() -> list[Mapping[str, float]]:
+    """Resources of each node of the cluster that this process has joined."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 @contextlib.contextmanager
@@ -82,6 +115,8 @@ def _started(config: RlConfig) -> Iterator[None]:
     try:
         ray.init(
             num_cpus=_LOCAL_CPUS,
+            # None: as many as there are.
+            num_gpus=0 if accelerator() == "cpu" else None,
             resources=dict.fromkeys(map(str, Group), 1),
             include_dashboard=False,
             object_store_memory=config.object_store_bytes,

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 class RolloutActor:
     """Builds its worker in its own process; the driver never loads torch for it."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, *, has_gpu: bool) -> None:
+        """`has_gpu`: Ray has given this process a GPU, or a share of one."""
+        from mimo_vl.model.device import require_device
         from mimo_vl.rl.rollout_worker import build_rollout_worker
 
         self._failure: MimoError | None = None
         try:
+            require_device(has_gpu=has_gpu)
             self._worker = build_rollout_worker(settings)
         except MimoError as error:
             # Raised here, it would reach the driver as the death of an actor.
@@ -43,9 +46,12 @@ class RolloutActor:
 class RayEngines:
     """Prompt i of a call goes to engine i mod n, so the composition of each engine's batches is fixed."""
 
-    def __init__(self, settings: WorkerSettings, num_workers: int, timeout_s: float) -> None:
-        actor = ray.remote(**placement(Group.ROLLOUT), scheduling_strategy="SPREAD", max_restarts=0)(RolloutActor)
-        self._actors = [actor.remote(settings) for _ in range(num_workers)]
+    def __init__(self, settings: WorkerSettings, num_workers: int, timeout_s: float, num_gpus: float) -> None:
+        """`num_gpus`: of each engine, 0 = on the CPU."""
+        actor = ray.remote(**placement(Group.ROLLOUT, num_gpus), scheduling_strategy="SPREAD", max_restarts=0)(
+            RolloutActor
+        )
+        self._actors = [actor.remote(settings, has_gpu=num_gpus > 0) for _ in range(num_workers)]
         self._timeout_s = timeout_s
 
     def wait_ready(self) -> None:

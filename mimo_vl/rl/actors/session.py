@@ -19,7 +19,7 @@ from typing import Protocol
 from mimo_vl.config.rewards import RewardsConfig
 from mimo_vl.rewards.service.app import ServicePlace, deploy, shutdown
 from mimo_vl.rewards.service.client import RewardClient
-from mimo_vl.rl.actors.cluster import Group, placement, ray_cluster
+from mimo_vl.rl.actors.cluster import Group, gpu_shares, live_nodes, placement, ray_cluster
 from mimo_vl.rl.actors.rollout import RayEngines
 from mimo_vl.rl.actors.trainer import RayTrainerLink
 from mimo_vl.rl.checkpoint import DriverState, ResumePoint, RunLog, read_state
@@ -79,10 +79,13 @@ class MorlSession:
             resume = ResumePoint(uri=stage.checkpoint_uri(checkpoint), version=state.step)
         with ray_cluster(self.access.address, rl):
             # All processes load torch at the same time; each constructor returns at once.
-            engines = RayEngines(self.settings, rl.num_rollout_workers, rl.call_timeout_s)
-            trainer = RayTrainerLink(self.settings, engines, resume=resume, timeout_s=rl.call_timeout_s)
+            gpus = gpu_shares(live_nodes(), self._num_actors())
+            engines = RayEngines(self.settings, rl.num_rollout_workers, rl.call_timeout_s, gpus[Group.ROLLOUT])
+            trainer = RayTrainerLink(
+                self.settings, engines, resume=resume, timeout_s=rl.call_timeout_s, num_gpus=gpus[Group.TRAINER]
+            )
             try:
-                url = self._start_rewards()
+                url = self._start_rewards(gpus[Group.REWARD])
                 stage.reward_service_ready(url)
                 scorer = RewardClient(url, self.access.reward_token)
                 engines.wait_ready()
@@ -99,7 +102,16 @@ class MorlSession:
                     shutdown()
         return log.summary()
 
-    def _start_rewards(self) -> str:
+    def _num_actors(self) -> dict[Group, int]:
+        """Those that compute with a model."""
+        rl = self.settings.rl
+        return {
+            Group.TRAINER: rl.num_trainer_workers,
+            Group.ROLLOUT: rl.num_rollout_workers,
+            Group.REWARD: len(self.reward_models),
+        }
+
+    def _start_rewards(self, num_gpus: float) -> str:
         has_media = RlFamily.PREFERENCE_MULTIMODAL in self.settings.families
         return deploy(
             self.rewards,
@@ -111,6 +123,7 @@ class MorlSession:
                 host=self.access.host,
                 port=self.access.port,
                 ingress_options=placement(Group.HEAD),
-                replica_options=placement(Group.REWARD),
+                rule_options=placement(Group.REWARD),
+                model_options=placement(Group.REWARD, num_gpus),
             ),
         )

@@ -19,6 +19,8 @@ from mimo_vl.schema.manifest import FileEntry
 from mimo_vl.schema.rollout import ScoredGroup
 
 if TYPE_CHECKING:
+    from ray.train import ScalingConfig
+
     from mimo_vl.rl.checkpoint import ResumePoint
     from mimo_vl.rl.trainer_worker import TrainerWorker
 
@@ -27,9 +29,10 @@ _POLL_S = 5.0
 
 
 def train_loop(settings: dict[str, Any]) -> None:
-    """Runs in every Ray Train worker: build, then obey commands until `stop`. Only rank 0 answers.
+    """Runs in every Ray Train worker: build, then obey commands until `stop`. Every rank answers each.
 
-    Our own errors travel as replies, since the driver turns them into its exit code; others end the worker group.
+    Our own errors travel as replies, since the driver turns them into its exit code; others end the worker group. The
+    other ranks may wait in a collective for the one that failed: the driver ends them all.
     """
     from ray import train
 
@@ -41,8 +44,7 @@ def train_loop(settings: dict[str, Any]) -> None:
         while command is None:
             command = ray.get(exchange.command.remote(number, _POLL_S))
         reply = Reply(error=failure) if worker is None else _reply(worker, command)
-        if rank == 0:
-            ray.get(exchange.answer.remote(number, reply))
+        ray.get(exchange.answer.remote(number, rank, reply))
         if command.kind == "stop" or reply.error is not None:
             return
 
@@ -50,12 +52,14 @@ def train_loop(settings: dict[str, Any]) -> None:
 def _build(settings: dict[str, Any]) -> tuple[TrainerWorker | None, Exception | None]:
     from ray import train
 
+    from mimo_vl.model.device import require_device
     from mimo_vl.rl.trainer_worker import build_trainer_worker
     from mimo_vl.training.world import current_world
 
     context = train.get_context()
     rank, size = context.get_world_rank(), context.get_world_size()
     try:
+        require_device(has_gpu=settings["has_gpu"])
         world = current_world(rank, size, context.get_local_rank(), context.get_local_world_size())
         return build_trainer_worker(settings["worker"], settings["resume"], world), None
     except MimoError as error:
@@ -75,29 +79,22 @@ def _obey(worker: TrainerWorker, command: Command) -> object:
     if command.kind == "weights":
         update = worker.weights()
         # In a list, the reference itself arrives instead of the bytes behind it.
-        return update.version, [ray.put(update)]
+        return None if update is None else (update.version, [ray.put(update)])
     if command.kind == "save":
         return worker.save(command.step)
     return worker.export() if command.kind == "export" else None
 
 
-def _fit(loop_settings: dict[str, Any], settings: WorkerSettings) -> None:
+def _fit(loop_settings: dict[str, Any], settings: WorkerSettings, num_gpus: float) -> None:
     """Run Ray Train until the workers end. It blocks and loads torch, so it is a task with a process of its own."""
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, RunConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    place = placement(Group.TRAINER)
     trainer = TorchTrainer(
         train_loop,
         train_loop_config=loop_settings,
-        torch_config=TorchConfig(backend="nccl" if settings.use_gpu else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=settings.rl.num_trainer_workers,
-            use_gpu=settings.use_gpu,
-            resources_per_worker={"CPU": place["num_cpus"], **place["resources"]},
-            # One worker per node while there are nodes; with a GPU each, GPUs decide.
-            placement_strategy="SPREAD",
-        ),
+        torch_config=TorchConfig(backend="nccl" if num_gpus else "gloo"),
+        scaling_config=trainer_scaling(settings.rl.num_trainer_workers, num_gpus),
         run_config=RunConfig(
             name="morl",
             # Of the head alone: workers report nothing to Ray Train.
@@ -109,18 +106,40 @@ def _fit(loop_settings: dict[str, Any], settings: WorkerSettings) -> None:
     trainer.fit()
 
 
+def trainer_scaling(num_workers: int, num_gpus: float) -> ScalingConfig:
+    """So many workers on nodes of the trainer group, with so many GPUs each."""
+    from ray.train import ScalingConfig
+
+    place = placement(Group.TRAINER)
+    gpus = {"GPU": num_gpus} if num_gpus else {}
+    return ScalingConfig(
+        num_workers=num_workers,
+        use_gpu=num_gpus > 0,
+        resources_per_worker={"CPU": place["num_cpus"], **gpus, **place["resources"]},
+        # One worker per node while there are nodes; with a GPU each, GPUs decide.
+        placement_strategy="SPREAD",
+    )
+
+
 class RayTrainerLink:
     """Talks to the workers by mailbox; notices when Ray Train has ended instead of answering."""
 
     def __init__(
-        self, settings: WorkerSettings, engines: RayEngines, *, resume: ResumePoint | None, timeout_s: float
+        self,
+        settings: WorkerSettings,
+        engines: RayEngines,
+        *,
+        resume: ResumePoint | None,
+        timeout_s: float,
+        num_gpus: float,
     ) -> None:
+        """`num_gpus`: of each worker, 0 = on the CPU."""
         self._engines = engines
         self._timeout_s = timeout_s
         here = placement(Group.HEAD)
-        self._exchange = ray.remote(**here)(Exchange).remote()
-        loop_settings = {"exchange": self._exchange, "worker": settings, "resume": resume}
-        self._fit = ray.remote(**here, max_retries=0)(_fit).remote(loop_settings, settings)
+        self._exchange = ray.remote(**here)(Exchange).remote(settings.rl.num_trainer_workers)
+        loop_settings = {"exchange": self._exchange, "worker": settings, "resume": resume, "has_gpu": num_gpus > 0}
+        self._fit = ray.remote(**here, max_retries=0)(_fit).remote(loop_settings, settings, num_gpus)
 
     def update(self, step: int, groups: tuple[ScoredGroup, ...]) -> UpdateMetrics:
         metrics = self._call(Command(kind="update", step=step, groups=groups))

@@ -58,13 +58,20 @@ def test_pods_whose_gpus_are_not_the_ranks_are_named(tmp_path) -> None:
     for part in ("requests", "limits"):
         settings["pods"]["pytorch"][part]["nvidia.com/gpu"] = "4"
         settings["pods"]["rayTrainer"][part]["nvidia.com/gpu"] = "8"
+        settings["pods"]["rayRollout"][part]["nvidia.com/gpu"] = "2"
     path = tmp_path / "operator.yaml"
     path.write_text(yaml.safe_dump(settings))
     problems = fit_problems(render(CheckRequest(profile="mimo_vl_7b", settings_path=path)), 79.6)
-    by_stage = {p.split(":")[0]: p for p in problems}
+    by_stage: dict[str, str] = {}
+    for problem in problems:
+        stage = problem.split(":")[0]
+        by_stage[stage] = by_stage.get(stage, "") + problem
     assert set(by_stage) == {*PRETRAINING_STAGES, *REWARD_MODEL_STAGES, StageName.MORL}
-    assert "16 pods with 4 GPUs each are 64 GPUs for 128 ranks (parallelism.num_ranks)" in by_stage["projector-warmup"]
-    assert "32 pods with 8 GPUs each are 256 GPUs for 32 ranks (rl.num_trainer_workers)" in by_stage["morl"]
+    assert (
+        "16 pods with 4 GPUs each are 64 GPUs for 128 processes (parallelism.num_ranks)" in by_stage["projector-warmup"]
+    )
+    assert "32 pods with 8 GPUs each are 256 GPUs for 32 processes (rl.num_trainer_workers)" in by_stage["morl"]
+    assert "16 pods with 2 GPUs each are 32 GPUs for 16 processes (rl.num_rollout_workers)" in by_stage["morl"]
 
 
 def test_a_cluster_without_gpus_has_no_estimate_to_fail(tmp_path) -> None:
