@@ -151,7 +151,7 @@ def _unreachable_since(status: Mapping[str, Any], conditions: Mapping[str, Mappi
 
 
 def _image_id(status: Mapping[str, Any]) -> str:
-    return next((c["imageID"] for c in status.get("containerStatuses") or () if c.get("imageID")), "")
+    return next((str(c["imageID"]) for c in status.get("containerStatuses") or () if c.get("imageID")), "")
 
 
 def _ends(status: Mapping[str, Any]) -> list[ContainerEnd]:
