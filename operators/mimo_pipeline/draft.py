@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -44,7 +45,7 @@ class Draft:
             changes["message"] = changes["message"][:MAX_MESSAGE]
         if "reason" in changes:
             changes["reason"] = changes["reason"][:MAX_REASON]
-        new = _timed(old, old.model_copy(update=changes), self.now)
+        new = old.model_copy(update={**changes, **_time_that_ran(old, changes, self.now)})
         self.stages[name] = new
         if new.state != old.state:
             self.events.append(_transition(new))
@@ -98,14 +99,12 @@ class Draft:
         self.change(phase=phase)
 
 
-def _timed(old: StageStatus, new: StageStatus, now: datetime) -> StageStatus:
+def _time_that_ran(old: StageStatus, changes: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """Whatever ends an attempt, and whatever a stage begins anew, the time that it ran is kept."""
-    ran_s, since = old.running_seconds, new.running_since
-    if new.state != StageState.RUNNING:
-        if old.running_since is not None:
-            ran_s += max(0.0, (now - old.running_since).total_seconds())
-        since = None
-    return new.model_copy(update={"running_seconds": ran_s, "running_since": since})
+    if changes.get("state", old.state) == StageState.RUNNING:
+        return {"running_seconds": old.running_seconds}
+    ran_s = 0.0 if old.running_since is None else max(0.0, (now - old.running_since).total_seconds())
+    return {"running_seconds": old.running_seconds + ran_s, "running_since": None}
 
 
 def _transition(stage: StageStatus) -> Event:
