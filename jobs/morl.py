@@ -56,6 +56,9 @@ class ContextLink:
     def reward_service_ready(self, url: str) -> None:
         self.ctx.shown.forward(f"{url}/metrics")
 
+    def report_nodes(self, values: Mapping[str, float], index: int) -> None:
+        self.ctx.tracker.log_metrics(values, index)
+
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
         self.ctx.shown.record({UPDATES.name: float(step)})
         self.ctx.tracker.log_metrics(metrics, step)
@@ -88,6 +91,7 @@ def main(ctx: StageContext) -> Mapping[str, float]:
             },
             seed=ctx.config.seed,
             access=access,
+            node_metrics_interval_s=ctx.config.tracking.system_metrics_interval_s,
         )
         return session.run(
             stage=ContextLink(ctx),

@@ -7,5 +7,6 @@ prompts.py        prompts by name: encoded for engines, as requests for the rewa
 policy_batch.py   groups -> packed rows; policy_trainer.py: one update
 weight_sync.py    weight versions never mix or skip
 driver.py         the loop over steps; checkpoint.py: what it takes to go on after a crash
+node_metrics.py   how busy the nodes are that the driver is not on
 actors.py         the Ray shells: rollout workers, the step exchange, the Ray Train worker
 """

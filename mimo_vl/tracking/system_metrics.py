@@ -13,17 +13,18 @@ from mimo_vl.observability.memory import tree_pss_bytes
 from mimo_vl.tracking.gpu_metrics import sample_gpus
 
 
-def sample_system(node_rank: int = 0) -> dict[str, float]:
+def sample_system(node_rank: int = 0, *, root_pid: int | None = None) -> dict[str, float]:
     """By `<metric>/node-<rank>`, of GPUs `<metric>/node-<rank>/gpu-<index>`.
 
-    CPU use is the average since the last call in this process.
+    CPU use is the average since the last call in this process. Process memory is that of `root_pid` (None = this
+    process) and its descendants.
     """
     memory = psutil.virtual_memory()
     values = {
         metrics.SYSTEM_CPU_PERCENT: psutil.cpu_percent(interval=None),
         metrics.SYSTEM_MEMORY_PERCENT: memory.percent,
         metrics.SYSTEM_MEMORY_BYTES: float(memory.total - memory.available),
-        metrics.PROCESS_PSS_BYTES: float(tree_pss_bytes(os.getpid())),
+        metrics.PROCESS_PSS_BYTES: float(tree_pss_bytes(root_pid or os.getpid())),
     }
     node = f"node-{node_rank}"
     return {metric.of(node): value for metric, value in values.items()} | sample_gpus(node)

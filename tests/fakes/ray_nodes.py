@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mimo_vl.free_port import free_port
@@ -27,11 +27,13 @@ RAY_ENVIRONMENT = {
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
 }
 _OBJECT_STORE_BYTES = 100 << 20
+_NODES = ("trainer", "rollout", "rollout-2", "reward")
 
 
 @contextlib.contextmanager
-def ray_nodes(folder: Path, environ: Mapping[str, str]) -> Iterator[str]:
-    """Head and groups trainer, rollout (two nodes), reward. `folder` must be short. Yields the address."""
+def ray_nodes(folder: Path, environ: Mapping[str, str], names: Sequence[str] = _NODES) -> Iterator[str]:
+    """A head, and nodes named after their groups: `<group>` or `<group>-<n>`. `folder` must be short. Yields the
+    address."""
     address = f"127.0.0.1:{free_port()}"
     port = address.rpartition(":")[2]
     head = ["--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={folder / 'ray'}"]
@@ -39,7 +41,7 @@ def ray_nodes(folder: Path, environ: Mapping[str, str]) -> Iterator[str]:
     try:
         _wait_listening(address, nodes[0])
         worker = [f"--address={address}", "--num-cpus=1"]
-        for name in ("trainer", "rollout", "rollout-2", "reward"):
+        for name in names:
             # Nodes that start on one machine at the same time would choose the same names for their sockets.
             _wait_sockets(folder, len(nodes), nodes[-1])
             nodes += [_start(folder, name, worker, environ)]

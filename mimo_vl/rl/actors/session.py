@@ -3,6 +3,7 @@
 process             what                                             group of nodes
 this process        driver, reward client                            head
 rollout actors      engine each                                      rollout
+node actors         system metrics                                   one on every other node
 Ray Train workers   policy, optimizer                                trainer
 Ray Serve           rule worker, one replica per reward model        reward
 Ray Serve           proxy and ingress (HTTP)                         head
@@ -20,10 +21,12 @@ from mimo_vl.config.rewards import RewardsConfig
 from mimo_vl.rewards.service.app import ServicePlace, deploy, shutdown
 from mimo_vl.rewards.service.client import RewardClient
 from mimo_vl.rl.actors.cluster import Group, gpu_shares, live_nodes, placement, ray_cluster
+from mimo_vl.rl.actors.node_metrics import RayNodeProbes
 from mimo_vl.rl.actors.rollout import RayEngines
 from mimo_vl.rl.actors.trainer import RayTrainerLink
 from mimo_vl.rl.checkpoint import DriverState, ResumePoint, RunLog, read_state
 from mimo_vl.rl.driver import MorlDriver, StageLink
+from mimo_vl.rl.node_metrics import NodeMetricsThread
 from mimo_vl.rl.rollout import RolloutCollector
 from mimo_vl.rl.worker_settings import WorkerSettings
 from mimo_vl.schema.manifest import FileEntry
@@ -44,6 +47,9 @@ class OutputLink(StageLink, Protocol):
     def reward_service_ready(self, url: str) -> None:
         """Base URL of the service, for callers on this node."""
 
+    def report_nodes(self, values: Mapping[str, float], index: int) -> None:
+        """How busy the other nodes are, by full metric names; called from a thread of its own."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RayAccess:
@@ -60,13 +66,17 @@ class RayAccess:
 
 @dataclass(frozen=True, kw_only=True)
 class MorlSession:
-    """`reward_models`: preference task -> how a replica finds `model/` of its reward model on its node."""
+    """`reward_models`: preference task -> how a replica finds `model/` of its reward model on its node.
+
+    `node_metrics_interval_s`: 0 = other nodes are not looked at.
+    """
 
     settings: WorkerSettings
     rewards: RewardsConfig
     reward_models: Mapping[RewardTask, Callable[[], Path]]
     seed: int
     access: RayAccess
+    node_metrics_interval_s: float
 
     def run(self, *, stage: OutputLink, log: RunLog, checkpoint: Path | None) -> dict[str, float]:
         """Train from `checkpoint` (verified) or from the start, export the policy; returns what the log sums up to."""
@@ -84,11 +94,14 @@ class MorlSession:
             trainer = RayTrainerLink(
                 self.settings, engines, resume=resume, timeout_s=rl.call_timeout_s, num_gpus=gpus[Group.TRAINER]
             )
+            nodes = NodeMetricsThread(RayNodeProbes(), stage.report_nodes, interval_s=self.node_metrics_interval_s)
             try:
                 url = self._start_rewards(gpus[Group.REWARD])
                 stage.reward_service_ready(url)
                 scorer = RewardClient(url, self.access.reward_token)
                 engines.wait_ready()
+                # All that has to find its place has found it.
+                nodes.start()
                 if state.step:
                     trainer.push_weights()
                 logger.info("all processes ready step=%d num_steps=%d", state.step, rl.num_steps)
@@ -97,6 +110,7 @@ class MorlSession:
                 stage.add_output(trainer.export())
                 trainer.stop()
             finally:
+                nodes.stop()
                 if self.access.address:
                     # In a cluster that goes on without us, the service would too.
                     shutdown()

@@ -46,6 +46,9 @@ class FolderStage:
     def reward_service_ready(self, url: str) -> None:
         assert url.startswith("http://127.0.0.1:")
 
+    def report_nodes(self, values: Mapping[str, float], index: int) -> None:
+        raise AssertionError(f"the driver's node tells of itself, there is no other: {values}")
+
     def checkpoint_uri(self, checkpoint: Path) -> str:
         return checkpoint.as_uri()
 
@@ -62,6 +65,7 @@ def main(root: Path, out: Path, num_steps: int) -> None:
             reward_models={RewardTask.PREFERENCE_TEXT: partial(Path, world.reward_model_dir)},
             seed=0,
             access=RayAccess(reward_token="test"),
+            node_metrics_interval_s=0.1,
         )
         session.run(stage=FolderStage(out), log=RunLog(out / "output"), checkpoint=newest_complete(out / "checkpoints"))
 

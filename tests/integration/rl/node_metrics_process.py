@@ -1,0 +1,50 @@
+"""Joins a Ray cluster, hears of its other nodes for a while, and prints what it heard as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+
+from jobs.runtime import set_ray_environment
+
+_DEADLINE_S = 240.0
+
+
+def main(address: str) -> None:
+    set_ray_environment()
+    import ray
+
+    from mimo_vl.rl.actors.node_metrics import RayNodeProbes
+    from mimo_vl.rl.node_metrics import NodeMetricsThread
+
+    ray.init(address=address, log_to_driver=False, logging_level="warning", configure_logging=False)
+    before = ray.available_resources()
+    heard: list[Mapping[str, float]] = []
+    probes = RayNodeProbes()
+    thread = NodeMetricsThread(probes, lambda values, _: heard.append(values), interval_s=0.5)
+    thread.start()
+    deadline_s = time.monotonic() + _DEADLINE_S
+    while len(heard) < 3 and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    during = ray.available_resources()
+    actors = [probe.actor for probe in probes._probes.values()]
+    thread.stop()
+    are_gone = [_is_gone(actor) for actor in actors]
+    print(json.dumps({"heard": heard, "before": before, "during": during, "are_gone": are_gone}))  # noqa: T201
+    ray.shutdown()
+
+
+def _is_gone(actor: object) -> bool:
+    import ray
+
+    try:
+        ray.get(actor.sample.remote(), timeout=30)  # type: ignore[attr-defined]
+    except ray.exceptions.RayActorError:
+        return True
+    return False
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
