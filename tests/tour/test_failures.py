@@ -28,7 +28,7 @@ from jobs.kfp_local import DEFAULT_KFP_PYTHON, run_on_this_machine
 from mimo_vl.free_port import free_port
 from mimo_vl.vocabulary import StageName
 from operators.mimo_pipeline.local.state import RunFolder
-from tests.browser import Browser, open_browser
+from tests.browser import Browser, Page, open_browser
 from tests.integration.observability.exporters import start_prometheus, stop, wait_until
 from tests.tour.looking import ROOT, copy_run, take_picture
 
@@ -48,6 +48,8 @@ class Windows:
     status: dict[str, Any]
     table: str
     attempts: dict[str, list[dict[str, Any]]]
+    report: dict[tuple[str, str], str]
+    """The line of each stage and attempt on the page of the report."""
     mlflow: dict[str, str]
     dashboards: str
 
@@ -110,6 +112,7 @@ class Look:
             status=json.loads(self._mimo("status", "--output", "json")),
             table=self._mimo("status"),
             attempts=attempts,
+            report=report_rows(self._report()),
             mlflow=self._mlflow([f"{s}-{n + 1}" for s in (KILLED, CRASHED) for n in range(len(attempts.get(s, [])))]),
             dashboards=self._dashboards(),
         )
@@ -118,6 +121,13 @@ class Look:
         wait_until(
             lambda: shows_attempt(self._dashboards(), stage, attempt), 60.0, lambda: f"{stage}: {self._dashboards()}"
         )
+
+    def _report(self) -> Page:
+        """As `mimo report` has just written it."""
+        page = self.browser.open((self.folder / "report.html").as_uri())
+        assert page.errors == []
+        take_picture(page, "failures-report")
+        return page
 
     def _dashboards(self) -> str:
         path = self.folder / "dashboards.html"
@@ -147,6 +157,12 @@ class Look:
         ended = subprocess.run(command, cwd=ROOT, env=_environ(), capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stdout + ended.stderr
         return ended.stdout
+
+
+def report_rows(page: Page) -> dict[tuple[str, str], str]:
+    """Text of the rows of the table of attempts, by stage and number."""
+    rows = "[...document.querySelector('#stages table').rows].map(r => [...r.cells].map(c => c.innerText))"
+    return {(cells[0], cells[1]): " | ".join(cells[2:]) for cells in page.evaluate(rows)}
 
 
 def shows_attempt(dashboards: str, stage: str, attempt: int) -> bool:
@@ -262,6 +278,7 @@ def test_while_the_second_attempt_runs(faulty: Faulty, stage: str) -> None:
     assert " 2 " in row
     first, second = _states(shown, stage)
     assert (first in ("Failed", "Lost"), second) == (True, "Running")
+    assert shown.report[stage, "2"].startswith("Running")
     assert shows_attempt(shown.dashboards, stage, 2)
     assert "Finished" not in shown.mlflow[f"{stage}-1"]
 
@@ -274,6 +291,7 @@ def test_in_the_end(faulty: Faulty, stage: str) -> None:
     assert (shown.stage(stage)["state"], shown.stage(stage)["attempt"]) == ("Succeeded", 2)
     first, second = _states(shown, stage)
     assert (first in ("Failed", "Lost"), second) == (True, "Succeeded")
+    assert shown.report[stage, "2"].startswith("Succeeded")
     assert "Finished" in shown.mlflow[f"{stage}-2"]
 
 
@@ -281,6 +299,7 @@ def test_the_killed_attempt_is_told_as_killed(faulty: Faulty) -> None:
     assert faulty.after is not None
     for shown in (*faulty.during.values(), faulty.after):
         assert "was killed" in shown.attempts[KILLED][0]["message"]
+        assert "was killed" in shown.report[KILLED, "1"]
         assert "killed by SIGKILL" in _told_by_status(shown, KILLED)
         assert "Killed" in shown.mlflow[f"{KILLED}-1"]
 
@@ -289,6 +308,7 @@ def test_the_crashed_attempt_is_told_with_its_signal(faulty: Faulty) -> None:
     assert faulty.after is not None
     for shown in (faulty.during[CRASHED], faulty.after):
         assert "SIGABRT" in shown.attempts[CRASHED][0]["message"]
+        assert "SIGABRT" in shown.report[CRASHED, "1"]
         assert "SIGABRT" in _told_by_status(shown, CRASHED)
         assert "SIGABRT" in shown.mlflow[f"{CRASHED}-1"]
 
