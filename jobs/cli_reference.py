@@ -59,14 +59,23 @@ A user needs a Role for it; what it refuses is named in the message:
 
 | resource | verbs | for |
 |---|---|---|
-| `mimopipelines.mimo.dev` | get, list | every command; patch for the controls, create for `submit` |
-| `pods`, `pods/log` | list, get | `logs` |
+| `mimopipelines` | get, list | every command; group `mimo.dev` |
+| `mimopipelines` | patch | `retry`, `approve`, `suspend`, `resume`, `cancel` |
+| `mimopipelines` | create | `submit` |
+| `pods` | list | `logs` |
+| `pods/log` | get | `logs` |
 | `configmaps` | list | settings of the operator, which name the Secret |
 | `secrets` | get | the keys; restrict it by name |
-| `services`, `pods/portforward` | get; get, create | a store inside the cluster |
 
-`mlflow` needs the last line for a server inside the cluster. `report` and `compare` need no MLflow: the store has every
-metric.
+For a store inside the cluster, and for `mlflow` with a server inside it, in the namespace of their Service:
+
+| resource | verbs | for |
+|---|---|---|
+| `services` | get | its port and its pods |
+| `pods` | list | a pod that runs behind it |
+| `pods/portforward` | get, create | the way there |
+
+`report` and `compare` need no MLflow: the store has every metric.
 
 ## Commands
 """

@@ -39,7 +39,7 @@ def _on_site(link: re.Match[str], source: str, place: str) -> str:
         return link[0]
     target = os.path.normpath(PurePosixPath(source).parent / link["target"])
     goal = _ROOT_PAGES.get(target) or (target.removeprefix("docs/") if target.startswith("docs/") else None)
-    if goal is None or not goal.endswith(".md"):
+    if goal is None or not goal.endswith((".md", ".png")):
         return f"{link['text']} (`{target}`)"
     path = os.path.relpath(goal, PurePosixPath(place).parent)
     return f"[{link['text']}]({path}{link['anchor'] or ''})"

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+
+from mimo_vl.evaluation.claims import check, check_learning
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -77,6 +81,49 @@ def test_every_make_target_has_a_help_line() -> None:
     assert phony is not None
     documented = set(re.findall(r"^([a-z0-9-]+):.*?## ", makefile, re.M))
     assert set(phony.group(1).split()) == documented
+
+
+def test_the_layers_on_the_architecture_page_are_those_that_are_checked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    layers = next(c["layers"] for c in contracts if c["type"] == "layers")
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("## Layers")[1].split("```")[1]
+    lines = page.strip().splitlines()[1:]
+    assert [re.split(r"\s{2,}", line.removeprefix("mimo_vl/").strip())[0] for line in lines] == layers
+    needs = next(c for c in contracts if c["name"].startswith("the controller needs"))
+    forbidden = {m.removeprefix("mimo_vl.") for m in needs["forbidden_modules"] if m.startswith("mimo_vl.")}
+    # "the two lowest lines and `storage`"; reporting is above all that is forbidden.
+    allowed = {name for layer in layers for name in layer.split(" | ")} - forbidden - {"reporting"}
+    assert allowed == {*layers[-1].split(" | "), *layers[-2].split(" | "), "storage"}
+
+
+def test_the_numbers_of_claims_are_one_number() -> None:
+    """All that `make demo-check` judges, and those about learning alone."""
+    summary = {"stages": [{"name": "base", "status": "Succeeded"}]}
+    num_others = len(check(summary)) - len(check_learning(summary))
+    pages = {name: (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("results.md", "reliability.md")}
+    (in_all,) = re.findall(r"all (\d+) claims held", pages["results.md"])
+    (learning,) = re.findall(r"all (\d+) claims that `make demo-check` makes about learning", pages["reliability.md"])
+    assert int(in_all) - int(learning) == num_others
+
+
+def test_the_number_of_images_is_that_of_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    number = len(re.search(r"^IMAGES \?= (.*)$", makefile, re.M)[1].split())  # type: ignore[index]
+    words = {"four": 4, "five": 5, "six": 6}
+    named = []
+    for page in [*PAGES, ROOT / "charts/mimo-pipeline/README.md", ROOT / "Makefile"]:
+        named += re.findall(r"build the (\w+) images", page.read_text(encoding="utf-8"))
+    assert {words[word] for word in named} == {number}
+
+
+def test_the_map_in_the_readme_has_every_folder() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8").split("## Where things are")[1].split("```")[1]
+    packages = {p.name for p in (ROOT / "mimo_vl").iterdir() if (p / "__init__.py").is_file()}
+    written = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    folders = {name.split("/")[0] for name in written if "/" in name and not name.startswith(".")} - {"requirements"}
+    assert len(packages | folders) > 20
+    assert [name for name in sorted(packages | folders) if not re.search(rf"\b{name}/", text)] == []
 
 
 def test_every_test_that_the_reliability_page_names_exists() -> None:

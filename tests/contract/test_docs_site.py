@@ -75,6 +75,7 @@ def hooks() -> ModuleType:
             "[its README](../devcluster/README.md)",
             "its README (`devcluster/README.md`)",
         ),
+        ("README.md", "index.md", "([example](docs/images/report.png))", "([example](images/report.png))"),
         ("docs/how-to/x.md", "how-to/x.md", "[start](../../README.md)", "[start](../index.md)"),
         ("docs/a.md", "a.md", "[web](https://example.com/x.md)", "[web](https://example.com/x.md)"),
         ("docs/a.md", "a.md", "`([a-z]([-a-z]*)?)?` [`b`](b.md)", "`([a-z]([-a-z]*)?)?` [`b`](b.md)"),

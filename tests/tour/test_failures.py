@@ -31,7 +31,7 @@ from mimo_vl.observability.dashboards.pipeline import OVERVIEW
 from mimo_vl.vocabulary import StageName
 from operators.mimo_pipeline.kubeflow.package import PACKAGES
 from operators.mimo_pipeline.local.state import RunFolder
-from tests.browser import Browser, open_browser
+from tests.browser import Browser, Page, open_browser
 from tests.integration.observability.exporters import start_prometheus, stop, wait_until
 from tests.tour.looking import ROOT, copy_run, take_picture
 
@@ -64,6 +64,8 @@ class Windows:
     status: dict[str, Any]
     table: str
     attempts: dict[str, list[dict[str, Any]]]
+    report: dict[tuple[str, str], str]
+    """The line of each stage and attempt on the page of the report."""
     mlflow: dict[str, Tracked]
     dashboards: dict[str, list[str]]
     """Lines of each panel, by its title."""
@@ -138,6 +140,7 @@ class Look:
             status=json.loads(self._mimo("status", "--output", "json")),
             table=self._mimo("status"),
             attempts=attempts,
+            report=report_rows(self._report()),
             mlflow=self._mlflow([f"{s}-{n + 1}" for s in (KILLED, CRASHED) for n in range(len(attempts.get(s, [])))]),
             dashboards=self._dashboards(),
             kubeflow=self._kubeflow(),
@@ -145,6 +148,13 @@ class Look:
 
     def wait_until_told(self, stage: str, state: str) -> None:
         """By those windows that look from time to time."""
+
+    def _report(self) -> Page:
+        """As `mimo report` has just written it."""
+        page = self.browser.open((self.folder / "report.html").as_uri())
+        assert page.errors == []
+        take_picture(page, "failures-report")
+        return page
 
         def is_told() -> bool:
             step = f"{stage}: {state}, attempt 2"
@@ -185,6 +195,12 @@ class Look:
         ended = subprocess.run(command, cwd=ROOT, env=_environ(), capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stdout + ended.stderr
         return ended.stdout
+
+
+def report_rows(page: Page) -> dict[tuple[str, str], str]:
+    """Text of the rows of the table of attempts, by stage and number."""
+    rows = "[...document.querySelector('#stages table').rows].map(r => [...r.cells].map(c => c.innerText))"
+    return {(cells[0], cells[1]): " | ".join(cells[2:]) for cells in page.evaluate(rows)}
 
 
 def by_panel(text: str) -> dict[str, list[str]]:
@@ -344,6 +360,7 @@ def test_while_the_second_attempt_runs(faulty: Faulty, stage: str) -> None:
     assert " 2 " in row
     first, second = _states(shown, stage)
     assert (first in ("Failed", "Lost"), second) == (True, "Running")
+    assert shown.report[stage, "2"].startswith("Running")
     assert shows_attempt(shown.dashboards, stage, 2)
     assert shows_state(shown.dashboards, stage, "Running")
     assert [shown.mlflow[f"{stage}-{attempt}"].status for attempt in (1, 2)] == ["KILLED", "RUNNING"]
@@ -357,6 +374,7 @@ def test_in_the_end(faulty: Faulty, stage: str) -> None:
     assert (shown.stage(stage)["state"], shown.stage(stage)["attempt"]) == ("Succeeded", 2)
     first, second = _states(shown, stage)
     assert (first in ("Failed", "Lost"), second) == (True, "Succeeded")
+    assert shown.report[stage, "2"].startswith("Succeeded")
     assert shows_attempt(shown.dashboards, stage, 2)
     assert shows_state(shown.dashboards, stage, "Succeeded")
     assert [shown.mlflow[f"{stage}-{attempt}"].status for attempt in (1, 2)] == ["KILLED", "FINISHED"]
@@ -368,6 +386,7 @@ def test_the_killed_attempt_is_told_as_killed(faulty: Faulty) -> None:
     assert faulty.after is not None
     for shown in (*faulty.during.values(), faulty.after):
         assert "was killed" in shown.attempts[KILLED][0]["message"]
+        assert "was killed" in shown.report[KILLED, "1"]
         assert "killed by SIGKILL" in _told_by_status(shown, KILLED)
         tracked = shown.mlflow[f"{KILLED}-1"]
         # Nobody was left who could say more.
@@ -379,6 +398,7 @@ def test_the_crashed_attempt_is_told_with_its_signal(faulty: Faulty) -> None:
     assert faulty.after is not None
     for shown in (faulty.during[CRASHED], faulty.after):
         assert "SIGABRT" in shown.attempts[CRASHED][0]["message"]
+        assert "SIGABRT" in shown.report[CRASHED, "1"]
         assert "SIGABRT" in _told_by_status(shown, CRASHED)
         tracked = shown.mlflow[f"{CRASHED}-1"]
         assert (tracked.reason, tracked.message) == ("Killed", "rank 1 was ended by SIGABRT")
