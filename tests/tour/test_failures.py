@@ -149,18 +149,18 @@ class Look:
     def wait_until_told(self, stage: str, state: str) -> None:
         """By those windows that look from time to time."""
 
+        def is_told() -> bool:
+            step = f"{stage}: {state}, attempt 2"
+            return shows_state(self._dashboards(), stage, state) and (not HAS_KFP or step in self._kubeflow())
+
+        wait_until(is_told, 90.0, lambda: f"{stage}: {self._dashboards()}\n{self._kubeflow()}")
+
     def _report(self) -> Page:
         """As `mimo report` has just written it."""
         page = self.browser.open((self.folder / "report.html").as_uri())
         assert page.errors == []
         take_picture(page, "failures-report")
         return page
-
-        def is_told() -> bool:
-            step = f"{stage}: {state}, attempt 2"
-            return shows_state(self._dashboards(), stage, state) and (not HAS_KFP or step in self._kubeflow())
-
-        wait_until(is_told, 90.0, lambda: f"{stage}: {self._dashboards()}\n{self._kubeflow()}")
 
     def _kubeflow(self) -> str:
         path = self.folder / _STEPS_LOG
