@@ -14,6 +14,7 @@ from mimo_vl.config.compose import compose
 from mimo_vl.config.pipeline import PipelineConfig
 from mimo_vl.rewards.verifiers.custom import load_custom_verifier
 from mimo_vl.training.plan_estimate import GPU_MEMORY_GIB, USABLE_GPU_MEMORY, estimate
+from mimo_vl.training.plan_morl import ROLLOUT, morl_plans
 from mimo_vl.vocabulary import StageName
 from operators.mimo_pipeline.api import InputSpec, MimoPipelineSpec, StageSpec
 from operators.mimo_pipeline.builders.cluster_facts import ClusterFacts
@@ -29,6 +30,8 @@ from operators.mimo_pipeline.submission import Submission, build_spec
 _UID = "00000000-0000-4000-8000-000000000000"
 UNKNOWN_DIGEST = "sha256:" + "0" * 64
 _NAMESPACE = "default"
+_REMEDY = "shard more (parallelism.zero_stage, num_ranks) or checkpoint activations"
+_REMEDIES = {StageName.MORL: "raise rl.num_micro_batches or rl.num_trainer_workers, or checkpoint activations"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +71,9 @@ def render(request: CheckRequest) -> Rendered:
     load_custom_verifier(config.rewards)
     values = TypeAdapter(PipelineConfig).dump_python(config, mode="json")
     objects = render_all(spec, _facts(submission, spec, _settings(request, config)), values)
-    memory = {plan.stage: plan.memory_gib for plan in estimate(config)}
+    memory = {(plan.stage, plan.role): plan.memory_gib for plan in (*estimate(config), *morl_plans(config))}
     rows = [
-        Row(stage=stage.name, kind=leaf["kind"], group=group, memory_gib=memory.get(stage.name))
+        Row(stage=stage.name, kind=leaf["kind"], group=group, memory_gib=_memory(memory, stage.name, group.name))
         for stage, leaf in zip(spec.stages, objects[1:], strict=True)
         for group in pod_groups(leaf)
     ]
@@ -84,11 +87,15 @@ def fit_problems(rendered: Rendered, gpu_memory_gib: float) -> list[str]:
     for stage in rendered.spec.stages:
         rows = [row for row in rendered.rows if row.stage == stage.name]
         found += _rank_problems(stage, rows, rendered.config)
-        memory_gib = rows[0].memory_gib
-        if memory_gib is not None and rows[0].group.gpus_per_pod and memory_gib > usable_gib:
+        # What the answers of an engine need at worst is shown, not refused: few are as long as allowed.
+        trained = next((r for r in rows if r.memory_gib is not None and r.group.name != ROLLOUT), None)
+        if trained is None or trained.memory_gib is None or not trained.group.gpus_per_pod:
+            continue
+        memory_gib = trained.memory_gib
+        if memory_gib > usable_gib:
             found.append(
                 f"{stage.name}: needs about {memory_gib:.1f} GiB per GPU, {usable_gib:.1f} of {gpu_memory_gib:.1f} GiB "
-                "can be used; shard more (parallelism.zero_stage, num_ranks) or checkpoint activations"
+                f"can be used; {_REMEDIES.get(stage.name, _REMEDY)}"
             )
     return found
 
@@ -102,6 +109,11 @@ def write_manifests(objects: Sequence[Mapping[str, Any]], folder: Path) -> list[
         path.write_text(yaml.safe_dump(body, sort_keys=False, allow_unicode=True), encoding="utf-8")
         paths.append(path)
     return paths
+
+
+def _memory(memory: Mapping[tuple[str, str], float], stage: str, group: str) -> float | None:
+    """Of a process of this group, where the plan tells groups apart, else of any process of the stage."""
+    return memory.get((stage, group), memory.get((stage, "")))
 
 
 def _rank_problems(stage: StageSpec, rows: Sequence[Row], config: PipelineConfig) -> list[str]:

@@ -1,6 +1,7 @@
 """Training: four pre-training stages, two reward models and the base parts of the small profiles, on one loop.
 
 stages.py          the report's table of stages; both readings of "1e-4, 1e-5"
+plan_morl.py       `mimo plan` of the RL stage
 plan_estimate.py   `mimo plan`: GPUs, memory, steps, GPU-hours, without torch
 flops.py           operations per token and patch, parameter counts, without torch
 schedule.py        learning rate as a function of the step

@@ -64,10 +64,10 @@ def test_two_trainer_workers_train_what_one_trains_and_tell_of_an_error_of_the_s
 def test_a_loss_that_is_not_finite_names_the_step_and_the_prompts_of_its_row(tmp_path: Path) -> None:
     world = build_rl_world(tmp_path / "world")
     worker = build_trainer_worker(world.settings(tmp_path / "out", tmp_path, 1), None, World())
-    # Token 25 is followed by another one in a single answer: the second to prompt 3, in the last of two rows.
+    # Token 51 stands in the answers to prompt 3 alone, which are in the last of two rows.
     embeddings = worker._trainer._engine.module.model.get_input_embeddings().weight
     with torch.no_grad():
-        embeddings[25] = float("nan")
+        embeddings[51] = float("nan")
     with pytest.raises(
         NonFiniteLossError, match=r"step 0: the policy's loss is not finite for prompts .*prompt-3"
     ) as bad:

@@ -54,7 +54,7 @@ def groups() -> tuple[ScoredGroup, ...]:
                 Completion(
                     prompt_id=f"prompt-{index}",
                     sample_index=sample,
-                    token_ids=tuple(range(20, 23 + index + sample)),
+                    token_ids=tuple(range(20 + 10 * index, 23 + 11 * index + sample)),
                     logprobs=(-1.0 - 30.0 * (index == 3),) * (3 + index + sample),
                     text="",
                     finish_reason="stop",

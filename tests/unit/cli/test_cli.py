@@ -138,4 +138,4 @@ def test_plan_prints_gpus_memory_and_gpu_hours_per_stage_and_the_assumed_mfu() -
     line = next(x for x in text.splitlines() if "projector-warmup" in x)
     # The projector alone trains: 47.2 M of 8.31 B.
     assert "47.2" in line.split()
-    assert "GPU-hours in all, at 40% of 989 TFLOP/s (MFU)" in text
+    assert "GPU-hours in all, at 40% and 5% of 989 TFLOP/s (MFU)" in text

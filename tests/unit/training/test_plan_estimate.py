@@ -1,3 +1,4 @@
+import inspect
 import subprocess
 import sys
 
@@ -5,8 +6,10 @@ import pytest
 
 from mimo_vl.config.compose import compose
 from mimo_vl.config.training import Component
+from mimo_vl.inference.load import load_engine
 from mimo_vl.training.flops import count_flops, count_parameters
 from mimo_vl.training.plan_estimate import MFU, PEAK_FLOPS, estimate
+from mimo_vl.training.plan_morl import ENGINE_ROWS, morl_plans
 from mimo_vl.vocabulary import PRETRAINING_STAGES, REWARD_MODEL_STAGES
 
 
@@ -57,9 +60,51 @@ def test_zero_1_shards_the_optimizer_alone() -> None:
     assert one.optimizer_gib == three.optimizer_gib
 
 
+def test_a_reward_model_packs_all_answers_of_a_rank_in_one_row_and_trains_its_whole_trunk(full) -> None:
+    text, multimodal = estimate(full)[4:6]
+    # 32 pairs on 8 ranks: 8 answers of 8,192 tokens each.
+    assert text.tokens_per_step == 8 * 65_536
+    # Recomputed: 2 bytes per layer and 34 of one layer, per token and width.
+    assert text.activations_gib == pytest.approx(65_536 * 4096 * (2 * 36 + 34) / 2**30)
+    assert multimodal.activations_gib > text.activations_gib
+    # All but the output embedding, 151,680 rows of 4,096.
+    assert text.trainable_millions == multimodal.trainable_millions == pytest.approx(8306.217216 - 621.28128)
+    assert "1,000 steps" in text.assumes
+
+
+def test_the_rl_stage_is_planned_for_trainer_and_rollout(full) -> None:
+    trainer, rollout = morl_plans(full)
+    assert [(p.stage, p.role, p.gpus) for p in (trainer, rollout)] == [("morl", "trainer", 32), ("morl", "rollout", 16)]
+    # 512 prompts, 16 answers each, 8,192 tokens on average after prompts of 1,024.
+    assert trainer.tokens_per_step == 8192 * (1024 + 8192)
+    assert rollout.tokens_per_step == 8192 * 8192
+    assert trainer.steps == rollout.steps == 1000
+    # 16 bytes per parameter over 32 ranks, and one row with the longest answer: 8,192 answers in 32 x 256 rows.
+    state = trainer.weights_gib + trainer.gradients_gib + trainer.optimizer_gib
+    assert state == pytest.approx(8_306_217_216 * 16 / 32 / 2**30)
+    row = (1024 + 32_768) * 4096 * (2 * 36 + 34) + 4096 * 1280 * (2 * 32 + 34)
+    assert trainer.activations_gib == pytest.approx(row / 2**30)
+    # Weights in bf16; keys and values of 192 answers: 2 x 36 layers x 8 heads x 128 x 2 bytes per token.
+    assert rollout.weights_gib == pytest.approx(8_306_217_216 * 2 / 2**30)
+    assert rollout.cache_gib == pytest.approx(192 * 33_792 * 2 * 36 * 8 * 128 * 2 / 2**30)
+    # Both groups are held while either works.
+    assert trainer.gpu_hours == pytest.approx(2 * rollout.gpu_hours)
+
+
+def test_fewer_rows_of_the_policy_need_more_memory(full) -> None:
+    fewer = morl_plans(compose("mimo_vl_7b", ["rl.num_micro_batches=64"]))[0]
+    # Four answers per row instead of one.
+    assert fewer.activations_gib > morl_plans(full)[0].activations_gib
+    assert fewer.gpu_hours == morl_plans(full)[0].gpu_hours
+
+
+def test_the_engines_rows_are_those_of_the_plan() -> None:
+    assert inspect.signature(load_engine).parameters["max_rows"].default == ENGINE_ROWS
+
+
 def test_planning_does_not_load_torch() -> None:
     code = (
-        "import sys; from mimo_vl.config.compose import compose; from mimo_vl.training.plan_estimate import estimate;"
-        "estimate(compose('mimo_vl_7b')); sys.exit('torch' in sys.modules)"
+        "import sys; from mimo_vl.config.compose import compose; from mimo_vl.training.plan_morl import morl_plans;"
+        "morl_plans(compose('mimo_vl_7b')); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
