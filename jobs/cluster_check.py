@@ -95,7 +95,7 @@ def fit_problems(rendered: Rendered, gpu_memory_gib: float) -> list[str]:
         if memory_gib > usable_gib:
             found.append(
                 f"{stage.name}: needs about {memory_gib:.1f} GiB per GPU, {usable_gib:.1f} of {gpu_memory_gib:.1f} GiB "
-                f"can be used; {_REMEDIES.get(stage.name, _REMEDY)}"
+                f"can be used; {_REMEDIES.get(StageName(stage.name), _REMEDY)}"
             )
     return found
 

@@ -39,7 +39,7 @@ class ClusterLogs:
 
     def read(self) -> Iterator[tuple[str, str]]:
         """(name, text) as far as it is written now; the name is "" where there is one pod alone."""
-        pipeline, pods = self._load(), self._pods()
+        pipeline, pods = self._load(), self.pods()
         if not pods:
             yield from self._without_pods(pipeline)
             return
@@ -58,7 +58,7 @@ class ClusterLogs:
         told = ""
         while True:
             # The state before the pods: once an attempt has ended, no other pod will come.
-            pipeline, pods = self._load(), self._pods()
+            pipeline, pods = self._load(), self.pods()
             for pod in pods:
                 if not pod.waits and pod.name not in followed:
                     followed[pod.name] = pod.node
@@ -85,7 +85,7 @@ class ClusterLogs:
         missing = self._missing({*followed.values(), *(pod.node for pod in rest)})
         yield from ((f"node {node}", text) for node, text in self._stored(pipeline, missing).items())
 
-    def _pods(self) -> list[LogPod]:
+    def pods(self) -> list[LogPod]:
         from operators.mimo_pipeline.pod_choice import log_pods, pod_selector
 
         return log_pods(self._client.pods(pod_selector(self._pipeline, self._stage, self._attempt)), self._node)

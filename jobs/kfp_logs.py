@@ -60,7 +60,7 @@ class LogCopy:
 
     def _copy(self, pipeline: PipelineObject, attempt: int) -> None:
         try:
-            for part in self._target.log_parts(self._stage, attempt, self._rank(pipeline)):
+            for part in self._target.log_parts(self._stage, attempt, self._node(pipeline)):
                 if part.is_whole:
                     self._add_rest(part.name, part.text)
                 else:
@@ -87,7 +87,6 @@ class LogCopy:
             self._write(new)
             self._tails[name] = _Copied(num_chars=len(text), tail=text[-_OVERLAP:])
 
-    def _rank(self, pipeline: PipelineObject) -> int | None:
+    def _node(self, pipeline: PipelineObject) -> int | None:
         """Of many nodes the first one speaks for all: rank 0 logs what matters."""
-        spec = pipeline.spec.stage(self._stage)
-        return 0 if spec.pytorch is not None and self._target.has_ranks else None
+        return 0 if pipeline.spec.stage(self._stage).pytorch is not None else None

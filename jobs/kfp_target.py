@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from jobs.cli_follow import NOTE
 from jobs.cli_target import ClusterTarget, LocalTarget, Target
 from jobs.kfp_pod_log import PodLogPlace
 from jobs.kfp_request import KfpRequest, cluster_object
@@ -29,12 +30,9 @@ class LogPart:
 
 
 class KfpTarget(Target, Protocol):
-    has_ranks: bool
-    """The log of one rank can be asked for."""
-
     def find(self) -> PipelineObject | None: ...
 
-    def log_parts(self, stage: str, attempt: int, rank: int | None) -> Iterator[LogPart]:
+    def log_parts(self, stage: str, attempt: int, node: int | None) -> Iterator[LogPart]:
         """What there is to copy of an attempt's logs now."""
         ...
 
@@ -60,8 +58,6 @@ def open_kfp_target(request: KfpRequest) -> KfpTarget:
 class LocalPipeline(LocalTarget):
     """The controller is `mimo run` on the same folder, started by somebody else."""
 
-    has_ranks = False
-
     def __init__(self, run_dir: Path) -> None:
         super().__init__(run_dir)
         self._run_folder = RunFolder(run_dir)
@@ -69,8 +65,8 @@ class LocalPipeline(LocalTarget):
     def find(self) -> PipelineObject | None:
         return self._run_folder.load_or_none()
 
-    def log_parts(self, stage: str, attempt: int, rank: int | None) -> Iterator[LogPart]:
-        for name, text in self.logs(stage, attempt, rank):
+    def log_parts(self, stage: str, attempt: int, node: int | None) -> Iterator[LogPart]:
+        for name, text in self.logs(stage, attempt, node):
             yield LogPart(name=name, text=text, is_whole=True)
 
     def create(self, request: KfpRequest) -> None:
@@ -105,8 +101,6 @@ class LocalPipeline(LocalTarget):
 
 
 class ClusterPipeline(ClusterTarget):
-    has_ranks = True
-
     def __init__(self, client: PipelineClient, name: str) -> None:
         super().__init__(client, name)
         self._pipelines, self._object_name = client, name
@@ -129,16 +123,19 @@ class ClusterPipeline(ClusterTarget):
             return None
         return parse_object(raw)
 
-    def log_parts(self, stage: str, attempt: int, rank: int | None) -> Iterator[LogPart]:
+    def log_parts(self, stage: str, attempt: int, node: int | None) -> Iterator[LogPart]:
         """Of pods what is new: a stage may write for days. Once they are gone, all of it from the store."""
-        pipeline, current, number, pods = self._pods(stage, attempt, rank)
+        logs = self._logs(stage, attempt, node)
+        pods = logs.pods()
         if not pods:
-            for name, text in self._shipped(pipeline, current, number, rank):
-                yield LogPart(name=name, text=text, is_whole=True)
+            whole = (LogPart(name=name, text=text, is_whole=True) for name, text in logs.read())
+            yield from (part for part in whole if not part.text.startswith(NOTE))
         for pod in pods:
-            place = self._places.setdefault(pod, PodLogPlace())
-            new = place.take(self._pipelines.stamped_pod_log(pod, place.since))
-            yield LogPart(name=pod, text=new.text, is_whole=False, follows=new.follows)
+            if pod.waits:
+                continue
+            place = self._places.setdefault(pod.name, PodLogPlace())
+            new = place.take(self._pipelines.stamped_pod_log(pod.name, place.since))
+            yield LogPart(name=pod.name, text=new.text, is_whole=False, follows=new.follows)
 
     def create(self, request: KfpRequest) -> None:
         body = cluster_object(request)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field, NonNegativeInt
 
@@ -21,6 +21,8 @@ from mimo_vl.config.rl import CurateRlConfig, RlConfig
 from mimo_vl.config.storage import StorageConfig, TrackingConfig
 from mimo_vl.config.training import BaseStageConfig, RewardModelConfig, StageConfig
 from mimo_vl.vocabulary import PRETRAINING_STAGES, REWARD_MODEL_STAGES, DataType, EvaluationTask, RlFamily, StageName
+
+Weighted = TypeVar("Weighted", DataType, RlFamily)
 
 
 @config
@@ -113,8 +115,8 @@ class PipelineConfig:
             )
 
 
-def _positive(mixture: Mapping[DataType, float]) -> list[DataType]:
-    return [data_type for data_type, weight in mixture.items() if weight > 0]
+def _positive(weights: Mapping[Weighted, float]) -> list[Weighted]:
+    return [name for name, weight in weights.items() if weight > 0]
 
 
 # Sections whose values can change the output of a stage. seed and profile-independent sections are always in.

@@ -48,7 +48,7 @@ def undocumented_keys() -> list[str]:
 def _sections() -> dict[type, str]:
     """Each class once, with the path of its keys where it was met first."""
     found: dict[type, str] = {PipelineConfig: ""}
-    waiting = [PipelineConfig]
+    waiting: list[type] = [PipelineConfig]
     for cls in waiting:
         for name, field in _fields(cls).items():
             inner_path = f"{found[cls]}{name}.<stage>." if "dict[" in str(field.annotation) else f"{found[cls]}{name}."

@@ -18,12 +18,10 @@ RUN = "11112222-3333-4444-8555-666677778888"
 
 
 class FakeKfpTarget:
-    has_ranks = True
-
     def __init__(self, pipeline: PipelineObject | None = None) -> None:
         self.pipeline = pipeline
         self.texts: dict[tuple[str, int], dict[str, str]] = {}
-        self.asked_ranks: list[int | None] = []
+        self.asked_nodes: list[int | None] = []
         self.num_created = 0
         self.written_notes: list[str] = []
         self.is_away = False
@@ -59,8 +57,8 @@ class FakeKfpTarget:
         self._change(spec=change(self.load()))
         return "the fake acts on it"
 
-    def log_parts(self, stage: str, attempt: int, rank: int | None) -> Iterator[LogPart]:
-        self.asked_ranks.append(rank)
+    def log_parts(self, stage: str, attempt: int, node: int | None) -> Iterator[LogPart]:
+        self.asked_nodes.append(node)
         if (stage, attempt) not in self.texts:
             raise InputError("its pods are gone")
         for name, text in self.texts[stage, attempt].items():

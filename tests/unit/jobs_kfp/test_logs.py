@@ -63,17 +63,13 @@ def test_the_next_attempt_has_a_headline_and_the_rest_of_the_last_one_comes_firs
     assert log.read(2) == "last words\n==> b, attempt 2 <==\none\n"
 
 
-def test_only_the_first_rank_of_many_is_asked_for_its_log() -> None:
+def test_only_the_first_node_of_many_is_asked_for_its_log() -> None:
     log = Log(pytorch=PytorchWorkload(num_nodes=2))
     log.grow("x\n")
-    assert log.target.asked_ranks == [0]
+    assert log.target.asked_nodes == [0]
     other = Log(job=JobWorkload())
     other.grow("x\n")
-    assert other.target.asked_ranks == [None]
-    here = Log(pytorch=PytorchWorkload())
-    here.target.has_ranks = False
-    here.grow("x\n")
-    assert here.target.asked_ranks == [None]
+    assert other.target.asked_nodes == [None]
 
 
 def test_a_log_that_cannot_be_read_is_told_at_the_end_only() -> None:
@@ -90,4 +86,4 @@ def test_a_stage_that_is_reused_or_has_not_started_has_no_log() -> None:
     log.target.show(succeeded("a"))
     log.copier.copy_rest(log.target.load())
     assert log.text == ""
-    assert log.target.asked_ranks == []
+    assert log.target.asked_nodes == []
