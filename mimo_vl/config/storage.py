@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from pydantic import PositiveFloat
+from pydantic import NonNegativeFloat, PositiveFloat
 
 from mimo_vl.config.fields import config, unhashed
 
@@ -54,8 +54,8 @@ class TrackingConfig:
     """Name of the MLflow experiment."""
     timeout_s: PositiveFloat = unhashed(5.0)
     """Per request; when the server is away, metrics are journalled and sent by `finalize`."""
-    system_metrics_interval_s: PositiveFloat = unhashed(10.0)
-    """Seconds between two readings of CPU, memory and GPU."""
+    system_metrics_interval_s: NonNegativeFloat = unhashed(10.0)
+    """Seconds between two readings of CPU, memory and GPU; 0 = none are taken."""
     kfp_run: str = unhashed("")
     """Address of the Kubeflow Pipelines run that made the pipeline; a tag of the MLflow run. A run that only shows the
     pipeline is found without it."""
