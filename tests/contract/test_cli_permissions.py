@@ -63,6 +63,7 @@ def test_the_page_asks_for_the_verbs_that_the_client_uses(monkeypatch: pytest.Mo
         "list_all": client.list_all,
         "pods": lambda: client.pods("a=b"),
         "pod_log": lambda: client.pod_log("p"),
+        "stamped_pod_log": lambda: client.stamped_pod_log("p", ""),
         "follow_pod_log": lambda: list(client.follow_pod_log("p")),
         "config_maps": lambda: client.config_maps("a=b"),
         "secret": lambda: client.secret("s"),
