@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import pytest
 import pytest_randomly
+from hypothesis import settings
 from pytest_socket import disable_socket, socket_allow_hosts
 
 # deepspeed registers itself as a seeder; loading it would cost every pytest run nine seconds of CPU. Our code takes
 # generators as arguments, so nothing here needs its global seed.
 pytest_randomly.entrypoint_reseeds = []
+
+# The first example of a test may pay for an import, and a busy machine takes its time: pytest-timeout ends what hangs.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

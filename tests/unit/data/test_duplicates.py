@@ -29,9 +29,9 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
         samples_per_type={DataType.INSTRUCTION: 600},
         heldout_per_type={},
         rl_prompts_per_family={},
-        eval_items_rl_family=0,
-        eval_items_other=0,
-        preference_queries=0,
+        eval_items_rl_family=1,
+        eval_items_other=1,
+        preference_queries=1,
         shard_size=100,
     )
     return Workshop(synthesis=synthesis, processing=compose("tiny").processing, seed=0, tokenizer_dir=folder)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from jobs import cluster_logs
 from jobs.kfp_logs import LogCopy
 from jobs.kfp_pod_log import NewText, PodLogPlace
 from jobs.kfp_target import ClusterPipeline
@@ -105,5 +108,6 @@ def test_the_copy_in_the_store_goes_on_where_the_pod_ended(monkeypatch: pytest.M
     step.look("0\n1\n")
     step.look("0\n1\n2\n")
     step.client.listed_pods = []
-    monkeypatch.setattr(step.target, "_shipped", lambda *_: iter([("node 0", "0\n1\n2\nsaved\n")]))
+    stored = SimpleNamespace(texts={0: "0\n1\n2\nsaved\n"}, problem="", where="s3://b")
+    monkeypatch.setattr(cluster_logs, "shipped_logs", lambda *_: stored)
     assert step.look("") == "saved\n"
