@@ -76,7 +76,7 @@ def test_the_configuration_names_the_loss() -> None:
         ({"updates_per_rollout": 2}, "exactly 1 update"),
         ({"group_size": 1}, "at least 2"),
         ({"top_p": 0.9}, "whole distribution"),
-        ({"temperature": 0.0}, "positive temperature"),
+        ({"temperature": 0.0}, "temperature\n.*greater than 0"),
         ({"family_weights": {RlFamily.COUNTING: 0.0}}, "need a positive weight"),
     ],
 )
