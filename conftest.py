@@ -1,4 +1,4 @@
-"""Network rules of the tests: none for unit tests, loopback for integration and end-to-end tests."""
+"""Network rules of the tests: none for unit tests, loopback for integration, any for tests of a cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ settings.load_profile("no deadline")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if any(item.get_closest_marker(name) for name in ("integration", "tour", "e2e", "e2e_full")):
+    if any(item.get_closest_marker(name) for name in ("e2e", "e2e_full")):
+        return
+    if any(item.get_closest_marker(name) for name in ("integration", "tour")):
         socket_allow_hosts(["127.0.0.1", "localhost", "::1"], allow_unix_socket=True)
     else:
         disable_socket(allow_unix_socket=True)
