@@ -12,7 +12,7 @@ from pytest_socket import disable_socket, socket_allow_hosts
 pytest_randomly.entrypoint_reseeds = []
 
 # The first example of a test may pay for an import, and a busy machine takes its time: pytest-timeout ends what hangs.
-settings.register_profile("no deadline", deadline=None)
+settings.register_profile("no deadline", settings(), deadline=None)
 settings.load_profile("no deadline")
 
 
