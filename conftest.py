@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 import pytest_randomly
 from hypothesis import settings
@@ -14,6 +16,10 @@ pytest_randomly.entrypoint_reseeds = []
 # The first example of a test may pay for an import, and a busy machine takes its time: pytest-timeout ends what hangs.
 settings.register_profile("no deadline", settings(), deadline=None)
 settings.load_profile("no deadline")
+
+# Processes inherit that a signal is ignored, and a shell ignores SIGINT for what it starts in the background.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from enum import Enum
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from operators.mimo_pipeline.api import CONTROL_FIELDS, GROUP, KIND, VERSION, MimoPipelineSpec, MimoPipelineStatus
 from operators.mimo_pipeline.crd_rules import rules
+from operators.mimo_pipeline.field_docs import field_docs, models_in, models_of
 
 _HEADER = f"""\
 # {KIND} {GROUP}/{VERSION}
@@ -42,41 +43,23 @@ def _controls() -> str:
 def _sections(root: type[BaseModel]) -> Iterator[str]:
     """One table per type, in the order in which the fields name them."""
     definitions = root.model_json_schema(by_alias=True).get("$defs", {})
-    for model in _models(root):
+    for model in models_of(root):
         about = f"{_one_line(model.__doc__)}\n\n" if model.__doc__ else ""
         properties = model.model_json_schema(by_alias=True)["properties"]
-        rows = [_row(_alias(model, n), f, properties, definitions) for n, f in model.model_fields.items()]
+        rows = [_row(model, n, properties, definitions) for n in model.model_fields]
         yield f"### {model.__name__}\n\n{about}" + "\n".join([_TABLE, *rows]) + "\n"
 
 
-def _models(root: type[BaseModel]) -> list[type[BaseModel]]:
-    found, queue = [root], [root]
-    while queue:
-        model = queue.pop(0)
-        for field in model.model_fields.values():
-            for inner in _models_in(field.annotation):
-                if inner not in found:
-                    found.append(inner)
-                    queue.append(inner)
-    return found
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _models_in(argument)
-
-
-def _row(alias: str, field: FieldInfo, properties: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+def _row(model: type[BaseModel], name: str, properties: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    alias, field = _alias(model, name), model.model_fields[name]
     text = _type(properties[alias], definitions).replace("|", r"\|")
-    about = field.description or _about_type(field.annotation)
+    about = field_docs(model).get(name) or _about_type(field.annotation)
     return f"| `{alias}` | {text} | {_default(field)} | {_one_line(about)} |"
 
 
 def _about_type(annotation: Any) -> str:
     """What the field's own type says of itself, up to the first full stop."""
-    model = next(_models_in(annotation), None)
+    model = next(models_in(annotation), None)
     return _one_line(model.__doc__).split(". ")[0].rstrip(".") + "." if model is not None and model.__doc__ else ""
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from operators.mimo_pipeline.field_docs import described_schema
+
 Schema = dict[str, Any]
 
 _COPIED = (
@@ -27,7 +29,7 @@ _ANY: Schema = {"x-kubernetes-preserve-unknown-fields": True}
 
 
 def structural_schema(model: type[BaseModel]) -> Schema:
-    schema = model.model_json_schema(by_alias=True)
+    schema = described_schema(model)
     return _convert(schema, schema.get("$defs", {}), model.__name__)
 
 

@@ -20,12 +20,15 @@ def main(address: str) -> None:
     from mimo_vl.rl.node_metrics import NodeMetricsThread
 
     ray.init(address=address, log_to_driver=False, logging_level="warning", configure_logging=False)
+    deadline_s = time.monotonic() + _DEADLINE_S
     before = ray.available_resources()
+    while "rollout" not in before and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+        before = ray.available_resources()
     heard: list[Mapping[str, float]] = []
     probes = RayNodeProbes()
     thread = NodeMetricsThread(probes, lambda values, _: heard.append(values), interval_s=0.5)
     thread.start()
-    deadline_s = time.monotonic() + _DEADLINE_S
     while len(heard) < 3 and time.monotonic() < deadline_s:
         time.sleep(0.1)
     during = ray.available_resources()

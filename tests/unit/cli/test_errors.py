@@ -15,11 +15,9 @@ from jobs import cli_dashboards
 from jobs.cli import app
 from jobs.cli_errors import explain_os_error
 
-# A process that was started in the background may have inherited that SIGINT is ignored.
 _WAITS = """
-import signal, time
+import time
 import jobs.cli
-signal.signal(signal.SIGINT, signal.default_int_handler)
 @jobs.cli.app.command()
 def wait() -> None:
     print("ready", flush=True)
