@@ -10,6 +10,8 @@ import contextlib
 import io
 import logging
 import math
+import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -46,7 +48,8 @@ def start_distributed(world: World, *, init_method: str | None = None) -> None:
     On CPU DeepSpeed would compile a shared-memory all-reduce here; it is switched off, because a training image
     needs no C++ compiler, and gloo gives the same sums.
     """
-    import deepspeed
+    with _imports_refused("mlflow"):
+        import deepspeed
 
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     # DeepSpeed calls collectives by the names they had before torch 2.13.
@@ -55,6 +58,9 @@ def start_distributed(world: World, *, init_method: str | None = None) -> None:
         import deepspeed.ops
 
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        # ZeRO imports the optimizer Muon, unused here, whose kernel is decorated with torch.compile: without this, that
+        # loads torch's whole compiler, 4 s of CPU in each rank.
+        os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
     else:
         # Collectives on Python values work on the current device: without this, all ranks of a node on its first GPU.
         torch.cuda.set_device(world.device)
@@ -62,6 +68,19 @@ def start_distributed(world: World, *, init_method: str | None = None) -> None:
     if not dist.is_initialized():
         dist.init_process_group(backend, init_method=init_method, rank=world.rank, world_size=world.size)
     deepspeed.init_distributed(backend, auto_mpi_discovery=False, verbose=False)
+
+
+@contextlib.contextmanager
+def _imports_refused(name: str) -> Iterator[None]:
+    """DeepSpeed's autotuner, unused here, imports MLflow if it can: 3 s of CPU in each rank."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # the documented way to make an import fail
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def stop_distributed(*, is_orderly: bool = True) -> None:
