@@ -20,6 +20,10 @@ CLUSTER = UV=$(UV) PYTHON=$(BIN)/python devcluster/cluster.sh
 EXTRAS = train serve gpu vllm operator bench dev
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml
 
+# Tests that wait for a process leave a core to those that compute; a file's tests share what it sets up.
+TEST_PROCESSES ?= 2
+IN_PARALLEL = -n $(TEST_PROCESSES) --dist loadfile
+
 .PHONY: help setup setup-dev setup-smol setup-kfp setup-bench demo demo-ci demo-check tour test-pages test lint format types unit bench test-gpu plan docs lock generate verify golden-update cluster cluster-build cluster-images cluster-down test-e2e test-e2e-full images chart-lint clean
 
 help: ## list the targets
@@ -79,7 +83,7 @@ demo-check: setup ## assert that the demo learned: reads runs/demo/summary.json
 	$(BIN)/python -m jobs.demo_check $(RUN_DIR)/summary.json
 
 test: setup-dev setup-kfp lint types ## lint, types, import contracts, unit, contract and integration tests
-	$(BIN)/python -m pytest -q -m "not gpu and not tour and not pages and not e2e and not e2e_full"
+	$(BIN)/python -m pytest -q $(IN_PARALLEL) -m "not gpu and not tour and not pages and not e2e and not e2e_full"
 
 tour: setup-dev setup-kfp demo-ci ## look at the run of demo-ci in MLflow, dashboards, report and a package for Kubeflow Pipelines; pictures in runs/tour
 	$(BIN)/python -m pytest -q -m tour -p no:randomly tests/tour
@@ -99,7 +103,7 @@ types: setup-dev ## mypy strict
 	$(BIN)/mypy
 
 unit: setup-dev ## unit and contract tests only
-	$(BIN)/python -m pytest -q tests/unit tests/contract -m "not gpu"
+	$(BIN)/python -m pytest -q $(IN_PARALLEL) tests/unit tests/contract -m "not gpu"
 
 format: setup-dev ## format the code
 	$(BIN)/ruff check --fix-only . ; $(BIN)/ruff format .

@@ -135,7 +135,10 @@ def test_a_killed_attempt_is_told_with_its_reason_as_soon_as_the_next_one_runs(s
     class _Killed(BaseException):
         pass
 
+    trackers: list[Any] = []
+
     def killed(ctx: StageContext) -> Mapping[str, float]:
+        trackers.append(ctx.tracker)
         ctx.tracker.log_metrics({"loss": 2.0}, 1)
         ctx.tracker.flush()
         # Leaves run_stage without any of its clean-up, as SIGKILL does.
@@ -151,3 +154,5 @@ def test_a_killed_attempt_is_told_with_its_reason_as_soon_as_the_next_one_runs(s
     assert asked.tags("long-context-sft-1")["mimo.reason"] == "OOMKilled"
     assert asked.points("long-context-sft-1", "loss")[0][:2] == (1, 2.0)
     assert asked.status("long-context-sft-2") == "FINISHED"
+    # Its threads outlive it here, which those of a killed process do not.
+    trackers[0].stop_threads()
