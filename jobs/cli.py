@@ -85,7 +85,7 @@ def run(
     )
     if output == Format.TABLE:
         raise typer.Exit(run_pipeline(request))
-    exit_code = run_pipeline(request, console=Console(stderr=True))
+    exit_code = run_pipeline(request, console=Console(stderr=True, markup=False))
     print_json(read_summary(RunFolder(run_dir)) or {})
     raise typer.Exit(exit_code)
 

@@ -31,10 +31,10 @@ def print_check(request: CheckRequest, output: Format = Format.TABLE) -> None:
     if output == Format.JSON:
         _print_facts(request, rendered)
         return
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, markup=False)
     console.print(dump_config(rendered.config), markup=False, highlight=False)
     _print_processes(console, rendered.spec)
-    wide = Console(width=max(console.width, _MIN_WIDTH))
+    wide = Console(width=max(console.width, _MIN_WIDTH), markup=False)
     wide.print(pod_table(request.profile, rendered))
     if request.output_dir is not None:
         for path in write_manifests(rendered.objects, request.output_dir):

@@ -23,9 +23,9 @@ Output = Annotated[Format, typer.Option("--output", "-o", help="table for people
 
 
 def wide_console() -> Console:
-    """Wide where nobody's terminal limits it, so that tables in logs are not folded."""
-    console = Console()
-    return console if console.is_terminal else Console(width=_LOG_WIDTH)
+    """Wide where nobody's terminal limits it, so that tables in logs are not folded. Brackets in messages are text."""
+    console = Console(markup=False)
+    return console if console.is_terminal else Console(width=_LOG_WIDTH, markup=False)
 
 
 def print_json(data: Mapping[str, Any] | Sequence[Any]) -> None:

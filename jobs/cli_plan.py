@@ -24,8 +24,8 @@ def print_plan(profile: str, overrides: tuple[str, ...], output: Format = Format
     if output == Format.JSON:
         print_json({"profile": profile, "stages": [asdict(plan) for plan in plans]})
         return
-    console = Console()
-    wide = Console(width=max(console.width, _MIN_WIDTH))
+    console = Console(markup=False)
+    wide = Console(width=max(console.width, _MIN_WIDTH), markup=False)
     wide.print(plan_table(profile, plans))
     total = sum(plan.gpu_hours for plan in plans)
     shares = " and ".join(sorted({f"{plan.mfu:.0%}" for plan in plans}))

@@ -93,7 +93,7 @@ class BarDisplay:
 
     def event(self, event: Event) -> None:
         if event.type == EventType.WARNING:
-            self._progress.console.print(f"[yellow]{escape(_event_text(event))}[/yellow]")
+            self._progress.console.print(_event_text(event), style="yellow", markup=False)
 
     def update(self, status: MimoPipelineStatus) -> None:
         for stage in status.stages:

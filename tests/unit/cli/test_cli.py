@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -55,7 +57,9 @@ def test_status_shows_every_stage(run_dir) -> None:
 
 
 def test_status_tells_why_an_earlier_attempt_failed(run_dir) -> None:
-    failure = LastFailure(attempt=1, reason="Crashed", message="rank 1 ended by SIGABRT", exit_code=134)
+    # Brackets are text, not markup of the terminal.
+    message = "rank 1 ended by SIGABRT: [/pytorch/gloo/tcp/pair.cc:553] [red]"
+    failure = LastFailure(attempt=1, reason="Crashed", message=message, exit_code=134)
     a = succeeded("a").model_copy(update={"attempt": 2, "last_failure": failure})
     same = LastFailure(attempt=3, reason="GateNotMet", message="loss 2 > 1")
     b = StageStatus(
@@ -65,11 +69,18 @@ def test_status_tells_why_an_earlier_attempt_failed(run_dir) -> None:
     lines = _call("status", "--run-dir", str(run_dir)).splitlines()
     row_a, row_b = (next(line for line in lines if f"│ {name} " in line) for name in ("a", "b"))
     assert "│ 2 " in row_a
-    assert "attempt 1: Crashed: rank 1 ended by SIGABRT" in row_a
+    assert f"attempt 1: Crashed: {message}" in row_a
     # Told once where it is the latest one.
     assert row_b.count("loss 2 > 1") == 1
     stages = json.loads(_call("status", "--run-dir", str(run_dir), "-o", "json"))["status"]["stages"]
     assert stages[0]["lastFailure"] == failure.to_values()
+
+
+def test_no_console_reads_markup() -> None:
+    root = Path(__file__).parents[3]
+    for path in [*(root / "jobs").rglob("*.py"), *(root / "operators").rglob("*.py")]:
+        made = [line for line in path.read_text(encoding="utf-8").splitlines() if re.search(r"\bConsole\(", line)]
+        assert [line for line in made if "markup=False" not in line] == [], path
 
 
 def test_suspend_resume_and_cancel_edit_the_controls(run_dir) -> None:
