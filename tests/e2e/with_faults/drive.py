@@ -101,14 +101,12 @@ def drive(run: FaultRun) -> None:
 
 def _ask_reward_service(run: FaultRun) -> dict[str, Any]:
     """What it says of itself through the Service of the Ray head, asked from a rollout pod as any client would."""
-    attempt = run.stage("morl")["attempt"]
-    services = [s["metadata"]["name"] for s in run.cluster.list("services", NAMESPACE)]
-    [service] = [name for name in services if name.startswith(f"{PIPELINE}-morl-{attempt}-") and "head-svc" in name]
-    selector = f"mimo.dev/stage=morl,mimo.dev/attempt={attempt},mimo.dev/component=ray-rollout"
-    pod = run.cluster.list("pods", NAMESPACE, selector)[0]["metadata"]["name"]
-    address = f"http://{service}:{REWARD_PORT}/healthz"
+    selector = f"mimo.dev/stage=morl,mimo.dev/attempt={run.stage('morl')['attempt']},mimo.dev/component=ray-rollout"
+    pod = run.cluster.list("pods", NAMESPACE, selector)[0]["metadata"]
+    address = f"http://{pod['labels']['ray.io/cluster']}-head-svc:{REWARD_PORT}/healthz"
     ask = f"from urllib.request import urlopen; print(urlopen('{address}', timeout=20).read().decode())"
-    answer: dict[str, Any] = json.loads(run.cluster.kubectl("exec", "-n", NAMESPACE, pod, "--", "python", "-c", ask))
+    python = ("exec", "-n", NAMESPACE, pod["name"], "--", "python", "-c")
+    answer: dict[str, Any] = json.loads(run.cluster.kubectl(*python, ask))
     return answer
 
 
