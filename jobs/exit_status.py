@@ -17,24 +17,26 @@ def summarise(
     first_failed: Sequence[int] = (),
     was_stopped: bool = False,
     was_out_of_memory: bool = False,
+    first_rank: int = 0,
 ) -> ExitRecord:
     """Exit record without times.
 
     Args:
-        codes: by rank; negative = ended by this signal.
+        codes: by rank on this node; negative = ended by this signal.
         failures: what ranks said about themselves.
         first_failed: ranks that failed before the others were told to end. What the others did then explains nothing.
         was_stopped: the launcher got SIGTERM: a rank that could not save before it ended is still only interrupted.
         was_out_of_memory: the kernel killed a process of this container for memory meanwhile.
+        first_rank: of this node among all: in records and messages ranks have the numbers that their logs show.
     """
     exit_code = _exit_code([codes[rank] for rank in first_failed] or codes, was_stopped=was_stopped)
-    by_rank = {str(rank): code for rank, code in enumerate(codes)}
+    by_rank = {str(first_rank + rank): code for rank, code in enumerate(codes)}
     if exit_code == EXIT_DONE:
         return ExitRecord(exit_code=exit_code, rank_exit_codes=by_rank, reason="Completed")
     rank = _culprit(codes, first_failed, exit_code)
-    reason, message = _explain(rank, codes[rank], failures.get(rank), was_out_of_memory=was_out_of_memory)
+    reason, message = _explain(first_rank + rank, codes[rank], failures.get(rank), was_out_of_memory=was_out_of_memory)
     if was_stopped and exit_code == EXIT_RESUME and rank not in failures:
-        reason, message = "Interrupted", f"stopped by SIGTERM; rank {rank} ended with {codes[rank]}"
+        reason, message = "Interrupted", f"stopped by SIGTERM; rank {first_rank + rank} ended with {codes[rank]}"
     return ExitRecord(exit_code=exit_code, rank_exit_codes=by_rank, reason=reason, message=message)
 
 

@@ -143,6 +143,7 @@ def _run(arguments: argparse.Namespace, node: Node, owner: str, stop: StopReques
         first_failed=group.first_failed,
         was_stopped=stop.is_set(),
         was_out_of_memory=_num_oom_kills() > ooms_before,
+        first_rank=node.rank * arguments.nproc,
     )
     return record.model_copy(update={"peak_pss_bytes": peak_pss_bytes})
 

@@ -47,7 +47,8 @@ def test_mlflow_shows_both_attempts(watched: FaultRun, stage: str) -> None:
 
 @pytest.mark.parametrize("stage", HURT)
 def test_the_log_of_the_first_attempt_can_be_read(watched: FaultRun, stage: str) -> None:
-    assert "step=" in _look(watched, stage).log
+    # What every rank says at its start; steps are told only with their checkpoints.
+    assert "metrics on port" in _look(watched, stage).log
 
 
 def test_a_crash_counts_and_a_lost_pod_does_not(watched: FaultRun) -> None:

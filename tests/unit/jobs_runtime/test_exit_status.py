@@ -50,3 +50,9 @@ def test_a_rank_without_a_word_is_named() -> None:
     assert summarise([0, 3], {}, first_failed=[1]).message == (
         "rank 1 ended with exit code 3 and no message; see the stage's log"
     )
+
+
+def test_ranks_of_a_later_node_have_the_numbers_that_they_have_among_all() -> None:
+    record = summarise([0, -6], {}, first_rank=8)
+    assert record.rank_exit_codes == {"8": 0, "9": -6}
+    assert record.message == "rank 9 was ended by SIGABRT"
