@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.e2e.kube import eventually
 from tests.e2e.tracking_server import TrackedRun, open_tracking
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class Look:
     """Attempt -> its run in MLflow."""
     log: str
     """`mimo logs --attempt 1`, whose pods are gone."""
+    has_ended: bool
+    """The second attempt, before the last look: on a fast machine a short stage does not wait for all of them."""
 
 
 def look(run: FaultRun, namespace: str, pipeline: str, stage: str) -> Look:
@@ -32,13 +35,22 @@ def look(run: FaultRun, namespace: str, pipeline: str, stage: str) -> Look:
         return run.cluster.run(sys.executable, "-m", "jobs.cli", *arguments, "--pipeline", pipeline, "-n", namespace)
 
     status = json.loads(mimo("status", "--output", "json"))["status"]
+    table = mimo("status")
     report = json.loads(mimo("report", "--output", "json"))
     with open_tracking(run.cluster, namespace) as tracking:
-        runs = [r for r in tracking.runs(run.run_id) if r.tags.get("mimo.stage") == stage]
+
+        def tracked() -> dict[str, TrackedRun] | None:
+            """Once the second attempt has told in the background why the first one ended."""
+            runs = [r for r in tracking.runs(run.run_id) if r.tags.get("mimo.stage") == stage]
+            found = {r.tags["mimo.attempt"]: r for r in runs}
+            return found if set(found) == {"1", "2"} and "mimo.reason" in found["1"].tags else None
+
+        told = eventually(f"MLflow has both attempts of {stage}", tracked, deadline_s=60.0, explain=lambda: stage)
     return Look(
         stage=next(s for s in status["stages"] if s["name"] == stage),
-        table=mimo("status"),
+        table=table,
         attempts=next(s["attempts"] for s in report["stages"] if s["name"] == stage),
-        tracked={r.tags["mimo.attempt"]: r for r in runs},
+        tracked=told,
         log=mimo("logs", stage, "--attempt", "1"),
+        has_ended=run.stage(stage)["state"] != "Running",
     )
