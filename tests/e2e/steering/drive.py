@@ -23,7 +23,7 @@ STEERED, AGAIN, TEAMS = "steered", "again", "teams"
 TRAINED, NEXT = "projector-warmup", "vision-language-alignment"
 INPUTS_SECRET, TTL_S = "elsewhere", 5
 _LEASE = "mimo-operator"
-_STAGE_DEADLINE_S = 300.0
+_STAGE_DEADLINE_S = 180.0
 # Enough to be met in the middle twice: by the suspension, and by the change of the operator after it.
 _STEPS = {
     f"stages.{TRAINED}.num_steps": 40,

@@ -18,7 +18,7 @@ from tests.e2e.steering.names import NAMESPACE, RELEASE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
-_STAGE_DEADLINE_S = 240.0
+_STAGE_DEADLINE_S = 120.0
 _WRONG_DIGEST = "sha256:" + "0" * 64
 _CURATE = {"name": "curate", "inputs": ["base"], "job": {}}
 
