@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.e2e.kube import Cluster
@@ -27,9 +29,25 @@ def kill_operator(cluster: Cluster, namespace: str) -> list[str]:
 
 def crash_rank(stage: str) -> int:
     """SIGABRT to rank 1 of the stage, as an assertion in a library does it; returns its pid on this machine."""
+    pid = _second_rank(stage)
+    os.kill(pid, signal.SIGABRT)
+    return pid
+
+
+@contextmanager
+def held_rank(stage: str) -> Iterator[None]:
+    """Rank 1 makes no step meanwhile, so that the stage goes on but does not end; the threads of rank 0 work on."""
+    pid = _second_rank(stage)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _second_rank(stage: str) -> int:
     wanted = {"RANK=1", f"MIMO_STAGE={stage}"}
     [pid] = [pid for pid, environ in _in_containers("jobs.train") if wanted <= environ]
-    os.kill(pid, signal.SIGABRT)
     return pid
 
 
