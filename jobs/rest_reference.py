@@ -5,9 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from mimo_vl.answers.mathematics import MathVerdict
@@ -17,6 +16,7 @@ from mimo_vl.rewards.service.client import TRANSIENT
 from mimo_vl.rewards.service.wire import REFUSALS
 from mimo_vl.rewards.verdict import RuleContext, Verifier
 from mimo_vl.rewards.verifiers.registry import build_registry
+from mimo_vl.schema.nested import models_of
 from mimo_vl.schema.record import Record
 from mimo_vl.schema.reward import (
     STATUS_MEANING,
@@ -101,7 +101,7 @@ def undescribed_fields() -> list[str]:
     return [
         f"{model.__name__}.{name}"
         for root in roots
-        for model in _models(root)
+        for model in models_of(root)
         for name, field in model.model_fields.items()
         if not field.description
     ]
@@ -120,7 +120,7 @@ def _example() -> str:
 
 def _sections(root: type[Record]) -> Iterator[str]:
     """One table per record, in the order in which the fields name them."""
-    for model in _models(root):
+    for model in models_of(root):
         properties = model.model_json_schema()["properties"]
         types = {name: _type(node) for name, node in properties.items()}
         rows = [
@@ -129,21 +129,6 @@ def _sections(root: type[Record]) -> Iterator[str]:
         ]
         about = f"{_one_line(model.__doc__)}\n\n" if model.__doc__ else ""
         yield f"### {model.__name__}\n\n{about}" + "\n".join([_TABLE, *rows]) + "\n"
-
-
-def _models(root: type[BaseModel]) -> list[type[BaseModel]]:
-    found = [root]
-    for model in found:
-        for field in model.model_fields.values():
-            found += [inner for inner in _models_in(field.annotation) if inner not in found]
-    return found
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _models_in(argument)
 
 
 def _type(node: Mapping[str, Any]) -> str:

@@ -7,12 +7,13 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel
+
+from mimo_vl.schema.nested import models_of
 
 
 def described_schema(root: type[BaseModel]) -> dict[str, Any]:
@@ -23,27 +24,6 @@ def described_schema(root: type[BaseModel]) -> dict[str, Any]:
         for name, text in field_docs(model).items():
             properties[model.model_fields[name].alias or name].setdefault("description", text)
     return schema
-
-
-def models_of(root: type[BaseModel]) -> list[type[BaseModel]]:
-    """The type and those of its fields, in the order in which the fields name them."""
-    found, queue = [root], [root]
-    while queue:
-        model = queue.pop(0)
-        for field in model.model_fields.values():
-            for inner in models_in(field.annotation):
-                if inner not in found:
-                    found.append(inner)
-                    queue.append(inner)
-    return found
-
-
-def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The types that an annotation names: of `tuple[X, ...] | None` it is X."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from models_in(argument)
 
 
 @cache

@@ -10,9 +10,10 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from mimo_vl.schema.nested import models_in, models_of
 from operators.mimo_pipeline.api import CONTROL_FIELDS, GROUP, KIND, VERSION, MimoPipelineSpec, MimoPipelineStatus
 from operators.mimo_pipeline.crd_rules import rules
-from operators.mimo_pipeline.field_docs import field_docs, models_in, models_of
+from operators.mimo_pipeline.field_docs import field_docs
 
 _HEADER = f"""\
 # {KIND} {GROUP}/{VERSION}

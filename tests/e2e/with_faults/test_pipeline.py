@@ -91,8 +91,8 @@ def test_no_two_attempts_of_a_stage_overlap(watched: FaultRun) -> None:
     assert watched.watch.overlaps() == []
 
 
-def test_a_lost_pod_costs_only_the_steps_after_the_checkpoint(run: FaultRun) -> None:
-    for name in ("multimodal-pretraining", "morl"):
+def test_a_fault_costs_only_the_steps_after_the_checkpoint(run: FaultRun) -> None:
+    for name in (LOST, "morl", *([CRASHED] if run.cluster.is_development else [])):
         stage = run.stage(name)
         assert 0 < stage["resumeStep"] < stage["progress"]["total"], stage
 
