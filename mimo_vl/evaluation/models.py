@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import Qwen2_5_VLForConditionalGeneration
 
 from mimo_vl.config.processing import ProcessingConfig
 from mimo_vl.evaluation.infer import ModelUnderTest, TextNats
 from mimo_vl.inference.load import build_engine, load_encoder, load_on_device
 from mimo_vl.model.packed import row_tensors
 from mimo_vl.model.supervised import supervised_loss
+from mimo_vl.model.upstream import Qwen2_5_VLForConditionalGeneration
 from mimo_vl.processing.packed_row import EncodedSample, pack_row
 
 

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 import torch
 from torch.nn import functional
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from mimo_vl.model.attention import text_attention
+from mimo_vl.model.upstream import ALL_ATTENTION_FUNCTIONS
 
 ATTENTION_NAME = "mimo_group_cache"
 

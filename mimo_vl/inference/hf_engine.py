@@ -12,7 +12,6 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from transformers import Qwen2_5_VLForConditionalGeneration
 
 from mimo_vl.errors import WeightVersionError
 from mimo_vl.inference.engine import TextDecoder
@@ -20,6 +19,7 @@ from mimo_vl.inference.group_cache import ATTENTION_NAME, GroupCache, register_a
 from mimo_vl.inference.sampling import draw_tokens, sample_uniforms, sampling_logprobs
 from mimo_vl.model.attention import use_varlen_attention
 from mimo_vl.model.packed import RowTensors, row_tensors, visual_features
+from mimo_vl.model.upstream import Qwen2_5_VLForConditionalGeneration
 from mimo_vl.processing.packed_row import EncodedSample, pack_row
 from mimo_vl.schema.rollout import Completion, SamplingParams
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from transformers import Qwen2_5_VLForConditionalGeneration
 
 from mimo_vl.config.processing import ProcessingConfig
 from mimo_vl.inference.hf_engine import HfEngine
 from mimo_vl.model.checkpoint import load_model
 from mimo_vl.model.device import compute_device
+from mimo_vl.model.upstream import Qwen2_5_VLForConditionalGeneration
 from mimo_vl.processing.encode import SampleEncoder
 from mimo_vl.processing.tokenizer import load_tokenizer
 

@@ -1,5 +1,6 @@
 """The model: Qwen2_5_VLForConditionalGeneration of transformers, plus what makes it correct and fast when packed.
 
+upstream.py       what we use of transformers
 configure.py      sizes -> Qwen2_5_VLConfig
 assemble.py       vision tower + fresh projector + language model (importers/) -> model
 checkpoint.py     save_model, load_model: Hugging Face folders

@@ -10,8 +10,6 @@ import logging
 from pathlib import Path
 
 import torch
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Config, Qwen2ForCausalLM
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 
 from mimo_vl.config.model import ModelConfig
 from mimo_vl.errors import InputError
@@ -25,6 +23,13 @@ from mimo_vl.model.configure import (
 )
 from mimo_vl.model.importers.registry import read_language_model
 from mimo_vl.model.importers.safetensors_folder import StateDict, read_safetensors
+from mimo_vl.model.upstream import (
+    Qwen2_5_VisionTransformerPretrainedModel,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 __all__ = ["assemble", "build_on_meta", "fresh_language_model", "fresh_vision_tower", "load_model", "save_model"]
 

@@ -18,12 +18,15 @@ from typing import Any
 
 import torch
 from torch.nn import functional
-from transformers import PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from mimo_vl.model.segments import SegmentGroup, segment_groups
+from mimo_vl.model.upstream import (
+    ALL_ATTENTION_FUNCTIONS,
+    ALL_MASK_ATTENTION_FUNCTIONS,
+    PreTrainedModel,
+    sdpa_attention_forward,
+    sdpa_mask,
+)
 
 TEXT_ATTENTION = "varlen"
 VISION_ATTENTION = "varlen_flash"

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from transformers import PreTrainedModel, Qwen2_5_VLForConditionalGeneration
-from transformers.utils import logging as transformers_logging
 
 from mimo_vl.errors import InputError
 from mimo_vl.model.attention import use_varlen_attention
 from mimo_vl.model.language_head import install_language_head
+from mimo_vl.model.upstream import PreTrainedModel, Qwen2_5_VLForConditionalGeneration, transformers_logging
+from mimo_vl.refused_imports import imports_refused
 
 _MAX_SHARD_SIZE = "5GB"
 
@@ -40,7 +40,8 @@ def save_model(
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = None if state_dict is None else dict(state_dict)
-    with _without_progress_bars():
+    # Transformers would load DeepSpeed to see whether the model is its engine; where one is, it is loaded.
+    with _without_progress_bars(), imports_refused("deepspeed"):
         model.save_pretrained(folder, state_dict=weights, max_shard_size=_MAX_SHARD_SIZE)
 
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from transformers import Qwen2_5_VLConfig, Qwen2Config
-from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVisionConfig
-
 from mimo_vl.config.model import LanguageConfig, ModelConfig
 from mimo_vl.errors import ConfigError
+from mimo_vl.model.upstream import Qwen2_5_VLConfig, Qwen2_5_VLVisionConfig, Qwen2Config
 
 
 @dataclass(frozen=True, kw_only=True)

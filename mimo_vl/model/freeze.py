@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping
 from typing import TypedDict
 
 import torch
-from transformers import Qwen2_5_VLForConditionalGeneration
 
 from mimo_vl.config.training import Component
+from mimo_vl.model.upstream import Qwen2_5_VLForConditionalGeneration
 
 _PREFIXES = (  # first match wins
     ("model.visual.merger.", Component.PROJECTOR),

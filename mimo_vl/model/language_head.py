@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from transformers import Qwen2_5_VLForConditionalGeneration
 
 from mimo_vl.model.cross_entropy import DEFAULT_CHUNK, chunked_cross_entropy, chunked_logprobs
+from mimo_vl.model.upstream import Qwen2_5_VLForConditionalGeneration
 
 
 class LanguageHead(nn.Linear):

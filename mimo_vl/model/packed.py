@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from transformers import Qwen2_5_VLForConditionalGeneration
 
 from mimo_vl.model.attention import TEXT_ATTENTION
+from mimo_vl.model.upstream import Qwen2_5_VLForConditionalGeneration
 from mimo_vl.model.vision_layout import Grid, vision_layout
 from mimo_vl.processing.packed_row import PackedRow
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import Qwen2_5_VLForConditionalGeneration
 
 from mimo_vl.errors import InputError
 from mimo_vl.model.checkpoint import load_model, save_model
 from mimo_vl.model.packed import RowTensors, packed_hidden_states
+from mimo_vl.model.upstream import Qwen2_5_VLForConditionalGeneration
 
 _HEAD_FILE, _CONFIG_FILE = "reward_head.safetensors", "reward_config.json"
 

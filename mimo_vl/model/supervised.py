@@ -6,11 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from transformers import Qwen2_5_VLForConditionalGeneration
 
 from mimo_vl.model.cross_entropy import DEFAULT_CHUNK
 from mimo_vl.model.language_head import LogprobTask, LossTask, language_head
 from mimo_vl.model.packed import RowTensors, packed_hidden_states
+from mimo_vl.model.upstream import Qwen2_5_VLForConditionalGeneration
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers.vision_utils import get_vision_cu_seqlens, get_vision_position_ids, get_vision_window_index
+
+from mimo_vl.model.upstream import get_vision_cu_seqlens, get_vision_position_ids, get_vision_window_index
 
 Grid = tuple[int, int, int]
 

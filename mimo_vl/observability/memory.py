@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import psutil
@@ -35,8 +36,16 @@ def tree_pss_bytes(root_pid: int) -> int:
     return sum(process_pss_bytes(pid) for pid in tree_pids(root_pid))
 
 
+def rest_s(took_s: float, *, at_least_s: float) -> float:
+    """How long to wait after a look that took `took_s` of CPU: looking costs at most 2 % of a core."""
+    return max(at_least_s, 50 * took_s)
+
+
 class PssSampler:
-    """Remembers the largest PSS of a process tree, looked at every `interval_s` by a background thread."""
+    """Remembers the largest PSS of a process tree, looked at every `interval_s` or less often by a background thread.
+
+    The kernel goes through all page tables for it, 40 ms for a process with torch: see `rest_s`.
+    """
 
     def __init__(self, root_pid: int, *, interval_s: float = 3.0) -> None:
         self._root_pid = root_pid
@@ -67,5 +76,6 @@ class PssSampler:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            started_s = time.thread_time()
             self.sample()
-            self._stop.wait(self._interval_s)
+            self._stop.wait(rest_s(time.thread_time() - started_s, at_least_s=self._interval_s))

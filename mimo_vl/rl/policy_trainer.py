@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from transformers import Qwen2_5_VLForConditionalGeneration
 
 from mimo_vl.config.rl import RlConfig
 from mimo_vl.config.training import Component
 from mimo_vl.errors import WeightVersionError
 from mimo_vl.model.freeze import apply_freeze_plan, parameter_groups
 from mimo_vl.model.supervised import token_logprobs
+from mimo_vl.model.upstream import Qwen2_5_VLForConditionalGeneration
 from mimo_vl.rl.losses.registry import build_policy_loss
 from mimo_vl.rl.losses.tokens import PolicyLoss
 from mimo_vl.rl.policy_batch import EncodeAnswer, PolicyRow, policy_rows, policy_samples, split_evenly

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from transformers import Qwen2_5_VLForConditionalGeneration
 
 from mimo_vl.config.rl import RlConfig
 from mimo_vl.model.checkpoint import load_model, save_model
 from mimo_vl.model.freeze import enable_checkpointing
+from mimo_vl.model.upstream import Qwen2_5_VLForConditionalGeneration
 from mimo_vl.processing.encode import SampleEncoder
 from mimo_vl.rl.checkpoint import EXPORT_DIR, POLICY_DIR, ResumePoint, policy_dir
 from mimo_vl.rl.policy_trainer import PolicyTrainer

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from transformers import Qwen2ForCausalLM
 
 from mimo_vl.config.model import ModelConfig
 from mimo_vl.config.training import BaseStageConfig, ScheduleConfig
@@ -22,6 +21,7 @@ from mimo_vl.data.synthesis.text import Transcript
 from mimo_vl.model.assemble import fresh_language_model
 from mimo_vl.model.attention import TEXT_ATTENTION, register
 from mimo_vl.model.configure import TokenIds
+from mimo_vl.model.upstream import Qwen2ForCausalLM
 from mimo_vl.processing.tokenizer import Tokenizer
 from mimo_vl.training.non_finite import non_finite_error
 from mimo_vl.training.schedule import lr_factor

@@ -11,7 +11,6 @@ import io
 import logging
 import math
 import os
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import torch.distributed as dist
 from torch import nn
 
 from mimo_vl.errors import ConfigError, InputError
+from mimo_vl.refused_imports import imports_refused
 from mimo_vl.training.world import World
 
 _MODEL_TAG = "state"
@@ -48,7 +48,8 @@ def start_distributed(world: World, *, init_method: str | None = None) -> None:
     On CPU DeepSpeed would compile a shared-memory all-reduce here; it is switched off, because a training image
     needs no C++ compiler, and gloo gives the same sums.
     """
-    with _imports_refused("mlflow"):
+    # DeepSpeed's autotuner, unused here, imports MLflow if it can: 3 s of CPU in each rank.
+    with imports_refused("mlflow"):
         import deepspeed
 
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
@@ -68,19 +69,6 @@ def start_distributed(world: World, *, init_method: str | None = None) -> None:
     if not dist.is_initialized():
         dist.init_process_group(backend, init_method=init_method, rank=world.rank, world_size=world.size)
     deepspeed.init_distributed(backend, auto_mpi_discovery=False, verbose=False)
-
-
-@contextlib.contextmanager
-def _imports_refused(name: str) -> Iterator[None]:
-    """DeepSpeed's autotuner, unused here, imports MLflow if it can: 3 s of CPU in each rank."""
-    if name in sys.modules:
-        yield
-        return
-    sys.modules[name] = None  # type: ignore[assignment]  # the documented way to make an import fail
-    try:
-        yield
-    finally:
-        del sys.modules[name]
 
 
 def stop_distributed(*, is_orderly: bool = True) -> None:

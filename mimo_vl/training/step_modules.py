@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from transformers import Qwen2_5_VLForConditionalGeneration
 
 from mimo_vl.model.packed import row_tensors
 from mimo_vl.model.reward_head import RewardModel
 from mimo_vl.model.supervised import supervised_loss
+from mimo_vl.model.upstream import Qwen2_5_VLForConditionalGeneration
 from mimo_vl.processing.packed_row import PackedRow
 from mimo_vl.training.preference_loss import bradley_terry_losses
 

@@ -47,3 +47,17 @@ def test_builders_load_no_client_of_kubernetes_until_a_pytorchjob_is_built() -> 
     code = _PROBE.format(module="operators.mimo_pipeline.builders.rendered", heavy=_HEAVY)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip("\n").split(" ")[1] == ""
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(120)
+def test_the_model_loads_none_of_what_transformers_could_use_of_others() -> None:
+    """Whatever of transformers was there before; scipy can be had afterwards."""
+    code = """
+import sys
+import mimo_vl.model.configure, mimo_vl.model.upstream
+print([name for name in ("scipy", "sklearn") if name in sys.modules])
+import scipy.optimize, sklearn.datasets
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -12,7 +12,7 @@ import pytest
 
 from mimo_vl.observability import memory
 from mimo_vl.observability.logging import configure_logging
-from mimo_vl.observability.memory import PssSampler, process_pss_bytes, tree_pids
+from mimo_vl.observability.memory import PssSampler, process_pss_bytes, rest_s, tree_pids
 
 
 @pytest.fixture(autouse=True)
@@ -73,3 +73,8 @@ def test_the_sampler_remembers_the_peak(monkeypatch: pytest.MonkeyPatch) -> None
     sampler = PssSampler(os.getpid())
     assert [sampler.sample() for _ in range(3)] == [10, 30, 20]
     assert sampler.stop() == 30
+
+
+def test_a_look_that_costs_much_is_followed_by_a_longer_rest() -> None:
+    assert rest_s(0.01, at_least_s=3.0) == 3.0
+    assert rest_s(0.2, at_least_s=3.0) == pytest.approx(10.0)

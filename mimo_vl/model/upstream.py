@@ -1,0 +1,45 @@
+"""What we use of transformers. Its only importer.
+
+Where scikit-learn and scipy are installed, its generation code (assisted decoding) and its losses (object detection)
+import them: 3 of 9 seconds of CPU in each rank, rollout worker and judge, for what is unused here.
+"""
+
+from mimo_vl.refused_imports import imports_refused
+
+with imports_refused("scipy", "sklearn"):
+    from transformers import (
+        PreTrainedModel,
+        Qwen2_5_VLConfig,
+        Qwen2_5_VLForConditionalGeneration,
+        Qwen2Config,
+        Qwen2ForCausalLM,
+    )
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+    from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVisionConfig
+    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
+    from transformers.utils import logging as transformers_logging
+    from transformers.vision_utils import (
+        get_vision_cu_seqlens,
+        get_vision_position_ids,
+        get_vision_window_index,
+    )
+
+__all__ = [
+    "ALL_ATTENTION_FUNCTIONS",
+    "ALL_MASK_ATTENTION_FUNCTIONS",
+    "PreTrainedModel",
+    "Qwen2Config",
+    "Qwen2ForCausalLM",
+    "Qwen2_5_VLConfig",
+    "Qwen2_5_VLForConditionalGeneration",
+    "Qwen2_5_VLVisionConfig",
+    "Qwen2_5_VisionTransformerPretrainedModel",
+    "get_vision_cu_seqlens",
+    "get_vision_position_ids",
+    "get_vision_window_index",
+    "sdpa_attention_forward",
+    "sdpa_mask",
+    "transformers_logging",
+]
