@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import save_file
 
 from mimo_vl.errors import InputError
+from mimo_vl.importing import imports_refused
 from mimo_vl.model.attention import use_varlen_attention
 from mimo_vl.model.language_head import install_language_head
 from mimo_vl.model.upstream import PreTrainedModel, Qwen2_5_VLForConditionalGeneration, transformers_logging
-from mimo_vl.refused_imports import imports_refused
 
 _MAX_SHARD_SIZE = "5GB"
 

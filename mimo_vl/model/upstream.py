@@ -4,9 +4,9 @@ Where scikit-learn and scipy are installed, its generation code (assisted decodi
 import them: 3 of 9 seconds of CPU in each rank, rollout worker and judge, for what is unused here.
 """
 
-from mimo_vl.refused_imports import imports_refused
+from mimo_vl.importing import imports_refused, uncollected
 
-with imports_refused("scipy", "sklearn"):
+with imports_refused("scipy", "sklearn"), uncollected():
     from transformers import (
         PreTrainedModel,
         Qwen2_5_VLConfig,

@@ -22,7 +22,7 @@ import torch.distributed as dist
 from torch import nn
 
 from mimo_vl.errors import ConfigError, InputError
-from mimo_vl.refused_imports import imports_refused
+from mimo_vl.importing import imports_refused, uncollected
 from mimo_vl.training.world import World
 
 _MODEL_TAG = "state"
@@ -49,7 +49,7 @@ def start_distributed(world: World, *, init_method: str | None = None) -> None:
     needs no C++ compiler, and gloo gives the same sums.
     """
     # DeepSpeed's autotuner, unused here, imports MLflow if it can: 3 s of CPU in each rank.
-    with imports_refused("mlflow"):
+    with imports_refused("mlflow"), uncollected():
         import deepspeed
 
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import json
+import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.e2e.kube import Cluster, CommandError
+from tests.e2e.kube import Cluster
 
-_INTERVAL_S = 0.5
 STAGE, ATTEMPT = "mimo.dev/stage", "mimo.dev/attempt"
+_ENDED = ("Succeeded", "Failed")
+_AGAIN_AFTER_S = 0.5
 
 
 @dataclass
 class PodInterval:
-    """Seconds of this process's clock. `last_s`: when it was last seen outside Succeeded and Failed."""
+    """Seconds of this process's clock. `last_s`: when it was last known to be outside Succeeded and Failed."""
 
     stage: str
     attempt: int
@@ -24,17 +27,24 @@ class PodInterval:
     first_s: float
     last_s: float
     phases: list[str] = field(default_factory=list)
+    is_gone: bool = False
+
+    @property
+    def has_ended(self) -> bool:
+        return self.is_gone or self.phases[-1] in _ENDED
 
 
 class PodWatch:
-    """Polls in a thread; use it as a context manager."""
+    """Follows the API server's own watch in a thread; use it as a context manager."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
-        self._cluster, self._namespace = cluster, namespace
+        self._cluster = cluster
+        self._path = f"/api/v1/namespaces/{namespace}/pods?watch=true&labelSelector={STAGE.replace('/', '%2F')}"
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+        self._kubectl: subprocess.Popen[str] | None = None
         self.by_uid: dict[str, PodInterval] = {}
-        self.num_polls = 0
+        self.num_events = 0
 
     def __enter__(self) -> PodWatch:
         self._thread.start()
@@ -42,33 +52,51 @@ class PodWatch:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
+        if self._kubectl is not None:
+            self._kubectl.terminate()
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.wait(_INTERVAL_S):
-            try:
-                pods = self._cluster.list("pods", self._namespace, STAGE)
-            except CommandError:
-                continue
-            self.num_polls += 1
-            for pod in pods:
-                self._record(pod, time.monotonic())
+        while not self._stop.is_set():
+            self._follow()
+            # What happened until the next watch begins is not known: pods that lived may have lived on.
+            for pod in self.by_uid.values():
+                if not pod.has_ended:
+                    pod.last_s = time.monotonic()
+            self._stop.wait(_AGAIN_AFTER_S)
 
-    def _record(self, pod: dict[str, Any], now_s: float) -> None:
+    def _follow(self) -> None:
+        """Until the server, or kubectl, ends it; an event per line, those of pods that are there already first."""
+        command = ("kubectl", "get", "--raw", self._path)
+        environ = self._cluster.command_environ()
+        with subprocess.Popen(
+            command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as found:
+            self._kubectl = run
+            assert run.stdout is not None
+            for line in run.stdout:
+                event = json.loads(line)
+                if event["object"].get("kind") == "Pod":
+                    self.num_events += 1
+                    self._record(event["type"], event["object"], time.monotonic())
+
+    def _record(self, kind: str, pod: dict[str, Any], now_s: float) -> None:
         meta, phase = pod["metadata"], pod["status"].get("phase", "Pending")
         seen = self.by_uid.get(meta["uid"])
         if seen is None:
             labels = meta["labels"]
-            seen = PodInterval(labels[STAGE], int(labels[ATTEMPT]), meta["name"], now_s, now_s)
+            seen = PodInterval(labels[STAGE], int(labels[ATTEMPT]), meta["name"], now_s, now_s, [phase])
             self.by_uid[meta["uid"]] = seen
-        if phase not in ("Succeeded", "Failed"):
+        if not seen.has_ended:
+            # It lived until this event at the latest.
             seen.last_s = now_s
-        if not seen.phases or seen.phases[-1] != phase:
+        if seen.phases[-1] != phase:
             seen.phases.append(phase)
+        seen.is_gone = seen.is_gone or kind == "DELETED"
 
     def attempts(self, stage: str) -> dict[int, list[PodInterval]]:
         found: dict[int, list[PodInterval]] = {}
-        for pod in self.by_uid.values():
+        for pod in list(self.by_uid.values()):
             if pod.stage == stage:
                 found.setdefault(pod.attempt, []).append(pod)
         return dict(sorted(found.items()))
@@ -76,7 +104,7 @@ class PodWatch:
     def overlaps(self) -> list[str]:
         """Pairs of attempts of one stage that were alive at the same time; empty is what must be."""
         wrong = []
-        for stage in sorted({pod.stage for pod in self.by_uid.values()}):
+        for stage in sorted({pod.stage for pod in list(self.by_uid.values())}):
             attempts = list(self.attempts(stage).items())
             for (number, pods), (later, later_pods) in itertools.pairwise(attempts):
                 end, start = max(p.last_s for p in pods), min(p.first_s for p in later_pods)

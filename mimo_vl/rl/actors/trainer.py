@@ -10,6 +10,7 @@ import ray
 from ray.exceptions import RayError
 
 from mimo_vl.errors import MimoError, RetryableError
+from mimo_vl.importing import uncollected
 from mimo_vl.rl.actors.cluster import Group, get_within, placement
 from mimo_vl.rl.actors.exchange import Command, Exchange, Reply
 from mimo_vl.rl.actors.rollout import RayEngines
@@ -87,8 +88,9 @@ def _obey(worker: TrainerWorker, command: Command) -> object:
 
 def _fit(loop_settings: dict[str, Any], settings: WorkerSettings, num_gpus: float) -> None:
     """Run Ray Train until the workers end. It blocks and loads torch, so it is a task with a process of its own."""
-    from ray.train import FailureConfig, RunConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    with uncollected():
+        from ray.train import FailureConfig, RunConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
 
     trainer = TorchTrainer(
         train_loop,

@@ -23,6 +23,7 @@ from tests.e2e.with_faults.looks import Look, look
 NAMESPACE, PIPELINE = "mimo-e2e", "demo-ci"
 # On two cores; a single stage takes a minute or less.
 STAGE_DEADLINE_S = 600.0
+NOTE_EVERY_S = 4.0
 REWARD_PORT = 8000
 LOST, CRASHED = "multimodal-pretraining", "long-context-sft"
 """Stages that lose a pod and a rank."""
@@ -37,6 +38,7 @@ class FaultRun:
     notes: dict[str, Any]
     looks: dict[str, Look] = field(default_factory=dict)
     """Stage -> what the windows said while its second attempt ran."""
+    _noted_s: float = -NOTE_EVERY_S
 
     def pipeline(self) -> dict[str, Any]:
         found = self.cluster.get("mimopipelines", PIPELINE, NAMESPACE)
@@ -48,10 +50,14 @@ class FaultRun:
         return f"{NAMESPACE}/{PIPELINE}/{self.pipeline()['metadata']['uid'][:8]}"
 
     def stage(self, name: str) -> dict[str, Any]:
-        stages = self.pipeline().get("status", {}).get("stages", [])
-        return next((s for s in stages if s["name"] == name), {"name": name, "state": "Pending", "attempt": 0})
+        return _stage_of(self.pipeline().get("status", {}), name)
 
     def note_objects(self) -> None:
+        """Now and then: leaf jobs live at least as long as the pods of a stage."""
+        now_s = time.monotonic()
+        if now_s - self._noted_s < NOTE_EVERY_S:
+            return
+        self._noted_s = now_s
         for kind in ("jobs", "pytorchjobs", "rayjobs"):
             for item in self.cluster.list(kind, NAMESPACE, "mimo.dev/stage"):
                 self.objects.setdefault(kind, set()).add(item["metadata"]["labels"]["mimo.dev/stage"])
@@ -61,8 +67,9 @@ class FaultRun:
 
         def probe() -> bool:
             self.note_objects()
-            now = self.stage(stage)
-            if now["state"] == "Failed" or self.pipeline().get("status", {}).get("phase") == "Failed":
+            status = self.pipeline().get("status", {})
+            now = _stage_of(status, stage)
+            if now["state"] == "Failed" or status.get("phase") == "Failed":
                 pytest.fail(f"{stage}: {now}\n{explain(self.cluster, NAMESPACE)}")
             if ended:
                 return bool(now["state"] == "Succeeded")
@@ -73,6 +80,11 @@ class FaultRun:
         eventually(
             what, probe, deadline_s=STAGE_DEADLINE_S, interval_s=1.0, explain=lambda: explain(self.cluster, NAMESPACE)
         )
+
+
+def _stage_of(status: dict[str, Any], name: str) -> dict[str, Any]:
+    stages = status.get("stages", [])
+    return next((s for s in stages if s["name"] == name), {"name": name, "state": "Pending", "attempt": 0})
 
 
 def drive(run: FaultRun) -> None:
@@ -135,5 +147,6 @@ def _wait_for_saved_step(run: FaultRun, stage: str, step: int) -> None:
             f"{stage} has saved step {step}",
             lambda: max(complete_steps(store, folder), default=0) >= step,
             deadline_s=STAGE_DEADLINE_S,
+            interval_s=1.0,
             explain=lambda: explain(run.cluster, NAMESPACE),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -33,10 +34,16 @@ def look(run: FaultRun, namespace: str, pipeline: str, stage: str) -> Look:
     def mimo(*arguments: str) -> str:
         return run.cluster.run(sys.executable, "-m", "jobs.cli", *arguments, "--pipeline", pipeline, "-n", namespace)
 
-    status = json.loads(mimo("status", "--output", "json"))["status"]
-    table = mimo("status")
-    with TemporaryDirectory() as folder:
-        report = json.loads(mimo("report", "--to", f"{folder}/report.html", "--output", "json"))
+    with TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
+        # Beside each other: the stage is held meanwhile.
+        asked = {
+            "status": pool.submit(mimo, "status", "--output", "json"),
+            "table": pool.submit(mimo, "status"),
+            "report": pool.submit(mimo, "report", "--to", f"{folder}/report.html", "--output", "json"),
+            "log": pool.submit(mimo, "logs", stage, "--attempt", "1"),
+        }
+        said = {name: answer.result() for name, answer in asked.items()}
+    status, report = json.loads(said["status"])["status"], json.loads(said["report"])
     with open_tracking(run.cluster, namespace) as tracking:
 
         def tracked() -> dict[str, TrackedRun] | None:
@@ -48,8 +55,8 @@ def look(run: FaultRun, namespace: str, pipeline: str, stage: str) -> Look:
         told = eventually(f"MLflow has both attempts of {stage}", tracked, deadline_s=60.0, explain=lambda: stage)
     return Look(
         stage=next(s for s in status["stages"] if s["name"] == stage),
-        table=table,
+        table=said["table"],
         attempts=next(s["attempts"] for s in report["stages"] if s["name"] == stage),
         tracked=told,
-        log=mimo("logs", stage, "--attempt", "1"),
+        log=said["log"],
     )

@@ -17,8 +17,9 @@ from tests.e2e.kube import Cluster, CommandError
 from tests.integration.observability.exporters import stop
 from tests.integration.observability.panels import EMPTY_ON_CPUS, all_panels, has_data
 
-_INTERVAL_S = 2.0
-_ASK_EVERY = 8
+# As often as it scrapes.
+_INTERVAL_S = 4.0
+_ASK_EVERY = 4
 # A scrape, and a round of the operator that reads the last manifest.
 _LAST_VALUES_S = 60.0
 _SCRAPE, _PORT = "prometheus.io/scrape", "prometheus.io/port"

@@ -87,7 +87,7 @@ def test_the_operator_was_killed_and_no_finished_stage_ran_again(watched: FaultR
 
 
 def test_no_two_attempts_of_a_stage_overlap(watched: FaultRun) -> None:
-    assert watched.watch.num_polls > 20
+    assert watched.watch.num_events > 20
     assert watched.watch.overlaps() == []
 
 
