@@ -71,10 +71,10 @@ class PodWatch:
         environ = self._cluster.command_environ()
         with subprocess.Popen(
             command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        ) as found:
-            self._kubectl = run
-            assert run.stdout is not None
-            for line in run.stdout:
+        ) as asked:
+            self._kubectl = asked
+            assert asked.stdout is not None
+            for line in asked.stdout:
                 event = json.loads(line)
                 if event["object"].get("kind") == "Pod":
                     self.num_events += 1
