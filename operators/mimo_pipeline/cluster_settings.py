@@ -93,6 +93,9 @@ class ClusterSettings(ApiModel):
     node_lost_timeout_s: float = Field(default=300.0, ge=10)
     """Pods on a node that is NotReady for longer count as gone, after their attempt was revoked."""
     resync_interval_s: float = Field(default=120.0, ge=1)
+    lease_duration_s: int = Field(default=15, ge=15, le=300)
+    """A standby replica begins when the one that works has not been heard of for so long; that one ends at two thirds
+    of it. More where the API server is slow."""
     gpu_hour_price: float = Field(default=0.0, ge=0)
     """Of one GPU, in the money of whoever reads the dashboards; 0 = costs are shown as 0."""
     cluster_link: str = Field(default="", pattern=_LINK)

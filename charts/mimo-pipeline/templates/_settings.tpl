@@ -37,6 +37,7 @@ environment:
 rayVersion: {{ $workloads.rayVersion | quote }}
 nodeLostTimeoutS: {{ .Values.operator.nodeLostTimeoutS }}
 resyncIntervalS: {{ .Values.operator.resyncIntervalS }}
+leaseDurationS: {{ .Values.operator.leaseDurationS }}
 gpuHourPrice: {{ .Values.monitoring.gpuHourPrice }}
 {{- with .Values.operator.clusterLink }}
 clusterLink: {{ . | quote }}

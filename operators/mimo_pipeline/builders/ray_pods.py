@@ -48,6 +48,8 @@ _RAY_ENV: Mapping[str, str] = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_DISABLE_DOCKER_CPU_WARNING": "1",
+    # Heads start slowly on busy nodes; a node that did not find its head would end, and its pod be made anew.
+    "RAY_gcs_server_port_wait_time_s": "120",
     # The hooks wait for the driver; nothing is left that a node could hand over to another.
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
 }

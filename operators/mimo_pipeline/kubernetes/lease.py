@@ -1,8 +1,8 @@
 """Which replica works: a coordination.k8s.io Lease that one of them holds, the others standing by.
 
-Whoever holds it renews it every few seconds (lease_keeper.py); a standby takes it over when it has not changed for 15 s
-by the standby's own clock, so clocks need not agree. Who could not renew for 10 s ends: by then nobody else can have
-begun.
+Whoever holds it renews it now and then (lease_keeper.py); a standby takes it over when it has not changed for its
+duration by the standby's own clock, so clocks need not agree. Who could not renew for two thirds of it ends: by then
+nobody else can have begun.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from operators.mimo_pipeline.kubernetes.resources import LEASES
 logger = logging.getLogger(__name__)
 
 LEASE_NAME = "mimo-operator"
-DURATION_S, RENEW_DEADLINE_S, RETRY_S = 15.0, 10.0, 5.0
+DEFAULT_DURATION_S = 15
 # Of its requests, to connect and to read: after one that hangs there is time for another before the deadline.
 CONNECT_LIMIT_S, READ_LIMIT_S = 2.0, 3.0
 REQUEST_LIMIT_S = CONNECT_LIMIT_S + READ_LIMIT_S
@@ -28,12 +28,13 @@ REQUEST_LIMIT_S = CONNECT_LIMIT_S + READ_LIMIT_S
 
 @dataclass(kw_only=True)
 class LeaseHolder:
-    """Blocking calls; `try_once` is to be called every RETRY_S or sooner. `api`: with REQUEST_LIMIT_S per request."""
+    """Blocking calls; `try_once` is to be called every `retry_s` or sooner. `api`: with REQUEST_LIMIT_S per request."""
 
     api: Api
     namespace: str
     identity: str
     name: str = LEASE_NAME
+    duration_s: int = DEFAULT_DURATION_S
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -42,6 +43,14 @@ class LeaseHolder:
         self._renewed_at_s = float("-inf")
         self._tried_at_s = self.clock()
         self._seen: tuple[str, float] = ("", self.clock())
+
+    @property
+    def renew_deadline_s(self) -> float:
+        return self.duration_s * 2 / 3
+
+    @property
+    def retry_s(self) -> float:
+        return self.duration_s / 3
 
     def try_once(self) -> bool:
         """Take or renew it; True if it is held. Without an answer it stays as it was, until the deadline."""
@@ -59,7 +68,7 @@ class LeaseHolder:
         return taken
 
     def is_lost(self) -> bool:
-        return self.clock() - self._renewed_at_s > RENEW_DEADLINE_S
+        return self.clock() - self._renewed_at_s > self.renew_deadline_s
 
     def age_s(self) -> float:
         """Since the last try: a loop that hangs shows here."""
@@ -92,11 +101,11 @@ class LeaseHolder:
         return self._write(self._body(lease))
 
     def _has_expired(self, lease: dict[str, Any]) -> bool:
-        """It has not changed for its duration while we looked."""
+        """It has not changed while we looked, for the duration that its holder has written into it."""
         version = lease["metadata"]["resourceVersion"]
         if version != self._seen[0]:
             self._seen = (version, self.clock())
-        return self.clock() - self._seen[1] > DURATION_S
+        return self.clock() - self._seen[1] > float(lease["spec"].get("leaseDurationSeconds") or self.duration_s)
 
     def _write(self, body: dict[str, Any]) -> bool:
         """Conditional: of two replicas that try at once, one wins."""
@@ -121,7 +130,7 @@ class LeaseHolder:
             "metadata": (old or {}).get("metadata") or {"name": self.name, "namespace": self.namespace},
             "spec": {
                 "holderIdentity": self.identity,
-                "leaseDurationSeconds": int(DURATION_S),
+                "leaseDurationSeconds": self.duration_s,
                 "acquireTime": before.get("acquireTime") if is_same else stamp,
                 "renewTime": stamp,
                 "leaseTransitions": int(before.get("leaseTransitions") or 0) + (0 if is_same else 1),

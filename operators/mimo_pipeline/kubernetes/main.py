@@ -23,7 +23,7 @@ from operators.mimo_pipeline.kubernetes.compose_runtime import storage_config
 from operators.mimo_pipeline.kubernetes.controller import Controller
 from operators.mimo_pipeline.kubernetes.handlers import watch, watched
 from operators.mimo_pipeline.kubernetes.health import Health
-from operators.mimo_pipeline.kubernetes.lease import CONNECT_LIMIT_S, READ_LIMIT_S, RETRY_S, LeaseHolder
+from operators.mimo_pipeline.kubernetes.lease import CONNECT_LIMIT_S, READ_LIMIT_S, LeaseHolder
 from operators.mimo_pipeline.kubernetes.lease_keeper import LeaseKeeper
 from operators.mimo_pipeline.kubernetes.resources import PIPELINES, Resource
 from operators.mimo_pipeline.kubernetes.settings import OperatorEnvironment, read_environment
@@ -56,10 +56,14 @@ class Operator:
         self.metrics = OperatorMetrics(gpu_hour_price=self.settings.gpu_hour_price)
         self.metrics.watch_age_from(self.health.event_age_s)
         self.lease = LeaseHolder(
-            api=self.lease_api, namespace=self.environment.namespace, identity=self.environment.identity
+            api=self.lease_api,
+            namespace=self.environment.namespace,
+            identity=self.environment.identity,
+            duration_s=self.settings.lease_duration_s,
         )
         self.keeper = LeaseKeeper(self.lease)
         self.health.lease_age_s = self.lease.age_s
+        self.health.lease_timeout_s = 2.0 * self.lease.duration_s
         self.controller = Controller(
             api=self.api,
             settings=self.settings,
@@ -110,7 +114,7 @@ class Operator:
     async def _become_leader(self) -> None:
         logger.info("standing by identity=%s namespaces=%s", self.lease.identity, list(self.namespaces))
         while not await asyncio.to_thread(self.lease.try_once):
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(self.lease.retry_s)
         self.keeper.start()
         self.metrics.is_leader.set(1)
         logger.info("holding the lease identity=%s", self.lease.identity)

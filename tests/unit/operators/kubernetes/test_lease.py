@@ -18,11 +18,12 @@ class Replicas:
         self.now_s = 0.0
         self.first, self.second = self.replica("first"), self.replica("second")
 
-    def replica(self, identity: str) -> LeaseHolder:
+    def replica(self, identity: str, duration_s: int = 15) -> LeaseHolder:
         return LeaseHolder(
             api=self.cluster,
             namespace="mimo",
             identity=identity,
+            duration_s=duration_s,
             clock=lambda: self.now_s,
             now=lambda: self.cluster.now,
         )
@@ -47,6 +48,17 @@ def test_the_standby_takes_over_only_after_it_did_not_change_for_its_duration(re
     assert replicas.second.try_once()
     # The first comes back: it learns that it lost.
     assert not replicas.first.try_once()
+
+
+def test_the_duration_is_that_of_the_holder_also_for_a_standby_with_another_setting(replicas: Replicas) -> None:
+    holder = replicas.replica("patient", duration_s=60)
+    assert holder.try_once()
+    assert not replicas.second.try_once()
+    replicas.now_s = 41.0
+    assert holder.is_lost()
+    assert not replicas.second.try_once()
+    replicas.now_s = 60.5
+    assert replicas.second.try_once()
 
 
 def test_a_renewed_lease_is_never_taken(replicas: Replicas) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from mimo_vl.storage.store import store_for_uri
+from operators.mimo_pipeline.cluster_settings import ClusterSettings
 from operators.mimo_pipeline.kubernetes.lease import (
     CONNECT_LIMIT_S,
-    DURATION_S,
+    DEFAULT_DURATION_S,
     READ_LIMIT_S,
-    RENEW_DEADLINE_S,
     REQUEST_LIMIT_S,
     LeaseHolder,
 )
@@ -76,15 +76,18 @@ def test_a_request_that_hangs_does_not_hide_the_deadline(replica: Replica) -> No
     replica.keeper.start()
     assert replica.cluster.asked.wait(_DEADLINE_S)
     assert not replica.lost.is_set()
-    replica.now_s = RENEW_DEADLINE_S + 0.1
+    replica.now_s = replica.lease.renew_deadline_s + 0.1
     assert replica.lost.wait(_DEADLINE_S), "the request still hangs, and so did the look at the deadline"
     assert not replica.cluster.answers.is_set()
 
 
-def test_there_is_time_for_a_second_request_before_the_deadline_and_for_the_end_before_the_standby_begins() -> None:
+def test_there_is_time_for_a_second_request_before_the_deadline_and_for_the_end_before_the_standby_begins(
+    replica: Replica,
+) -> None:
     assert CONNECT_LIMIT_S + READ_LIMIT_S == REQUEST_LIMIT_S
     assert REQUEST_LIMIT_S <= 5.0
-    assert 2 * REQUEST_LIMIT_S <= RENEW_DEADLINE_S < DURATION_S
+    assert replica.lease.duration_s == DEFAULT_DURATION_S == ClusterSettings.model_fields["lease_duration_s"].default
+    assert 2 * REQUEST_LIMIT_S <= replica.lease.renew_deadline_s < replica.lease.duration_s
 
 
 def test_a_lease_that_another_took_ends_the_process(replica: Replica) -> None:
