@@ -1,8 +1,8 @@
 """The `base` stage: tokenizer first, then vision tower and language model side by side, then the assembled base model.
 
 The tower trains in a child process with one thread. The language model takes four times as long: it has two threads
-from the start, 1.4 times as fast as one when the tower is done, with the same bits. Both numbers are fixed, not those of
-the machine. A pretrained language model brings its tokenizer along; then the tower is all that trains.
+from the start, 1.4 times as fast as one when the tower is done, with the same bits. Both numbers are fixed, whatever
+the machine has. A pretrained language model brings its tokenizer along; then the tower is all that trains.
 """
 
 from __future__ import annotations
