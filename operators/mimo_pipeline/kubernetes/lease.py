@@ -20,7 +20,7 @@ from operators.mimo_pipeline.kubernetes.resources import LEASES
 logger = logging.getLogger(__name__)
 
 LEASE_NAME = "mimo-operator"
-DEFAULT_DURATION_S = 15
+DEFAULT_DURATION_S, RETRY_S = 15, 5.0
 # Of its requests, to connect and to read: after one that hangs there is time for another before the deadline.
 CONNECT_LIMIT_S, READ_LIMIT_S = 2.0, 3.0
 REQUEST_LIMIT_S = CONNECT_LIMIT_S + READ_LIMIT_S
@@ -28,7 +28,7 @@ REQUEST_LIMIT_S = CONNECT_LIMIT_S + READ_LIMIT_S
 
 @dataclass(kw_only=True)
 class LeaseHolder:
-    """Blocking calls; `try_once` is to be called every `retry_s` or sooner. `api`: with REQUEST_LIMIT_S per request."""
+    """Blocking calls; `try_once` is to be called every RETRY_S or sooner. `api`: with REQUEST_LIMIT_S per request."""
 
     api: Api
     namespace: str
@@ -47,10 +47,6 @@ class LeaseHolder:
     @property
     def renew_deadline_s(self) -> float:
         return self.duration_s * 2 / 3
-
-    @property
-    def retry_s(self) -> float:
-        return self.duration_s / 3
 
     def try_once(self) -> bool:
         """Take or renew it; True if it is held. Without an answer it stays as it was, until the deadline."""

@@ -12,10 +12,11 @@ import threading
 from collections.abc import Callable
 
 from mimo_vl.errors import EXIT_RETRY
-from operators.mimo_pipeline.kubernetes.lease import REQUEST_LIMIT_S, LeaseHolder
+from operators.mimo_pipeline.kubernetes.lease import REQUEST_LIMIT_S, RETRY_S, LeaseHolder
 
 logger = logging.getLogger(__name__)
 
+_RENEW_EVERY_S = RETRY_S / 2
 # How much later than its deadline the process may end; the standby begins 5 s after it.
 _LOOK_EVERY_S = 0.5
 
@@ -30,11 +31,9 @@ class LeaseKeeper:
     """`start` it when the lease is held, `stop` it when nothing is written any more."""
 
     def __init__(
-        self, lease: LeaseHolder, *, on_loss: Callable[[], None] = end_at_once, renew_every_s: float | None = None
+        self, lease: LeaseHolder, *, on_loss: Callable[[], None] = end_at_once, renew_every_s: float = _RENEW_EVERY_S
     ) -> None:
-        """`renew_every_s` None = twice as often as the lease asks for."""
-        self._lease, self._on_loss = lease, on_loss
-        self._renew_every_s = lease.retry_s / 2 if renew_every_s is None else renew_every_s
+        self._lease, self._on_loss, self._renew_every_s = lease, on_loss, renew_every_s
         self._renewed_enough, self._over = threading.Event(), threading.Event()
         self._renewing = threading.Thread(target=self._renew, name="lease-renewal", daemon=True)
         self._looking = threading.Thread(target=self._look, name="lease-deadline", daemon=True)

@@ -23,7 +23,7 @@ from operators.mimo_pipeline.kubernetes.compose_runtime import storage_config
 from operators.mimo_pipeline.kubernetes.controller import Controller
 from operators.mimo_pipeline.kubernetes.handlers import watch, watched
 from operators.mimo_pipeline.kubernetes.health import Health
-from operators.mimo_pipeline.kubernetes.lease import CONNECT_LIMIT_S, READ_LIMIT_S, LeaseHolder
+from operators.mimo_pipeline.kubernetes.lease import CONNECT_LIMIT_S, READ_LIMIT_S, RETRY_S, LeaseHolder
 from operators.mimo_pipeline.kubernetes.lease_keeper import LeaseKeeper
 from operators.mimo_pipeline.kubernetes.resources import PIPELINES, Resource
 from operators.mimo_pipeline.kubernetes.settings import OperatorEnvironment, read_environment
@@ -114,7 +114,7 @@ class Operator:
     async def _become_leader(self) -> None:
         logger.info("standing by identity=%s namespaces=%s", self.lease.identity, list(self.namespaces))
         while not await asyncio.to_thread(self.lease.try_once):
-            await asyncio.sleep(self.lease.retry_s)
+            await asyncio.sleep(RETRY_S)
         self.keeper.start()
         self.metrics.is_leader.set(1)
         logger.info("holding the lease identity=%s", self.lease.identity)
