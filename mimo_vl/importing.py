@@ -1,6 +1,6 @@
 """How do processes start sooner? Large libraries are loaded without what costs time and is not wanted.
 
-Both are for the whole process, other threads included: for its start, before there are any.
+Both are for the whole process, other threads included: where no other thread wants what is refused.
 """
 
 from __future__ import annotations

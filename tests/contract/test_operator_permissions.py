@@ -74,7 +74,7 @@ def test_the_role_in_a_namespace_of_pipelines_is_what_is_used(tmp_path: Path) ->
 
 def test_the_role_in_the_operators_namespace_is_what_the_lease_uses(tmp_path: Path) -> None:
     cluster = FakeCluster(store=store_for_uri(tmp_path.as_uri()))
-    holder = LeaseHolder(api=cluster, namespace="mimo", identity="one")
+    holder = LeaseHolder(api=cluster, namespace="mimo", identity="one", duration_s=15)
     holder.try_once()
     holder.try_once()
     assert cluster.verbs == _granted(OPERATOR_RULES)

@@ -73,6 +73,8 @@ class PodWatch:
             command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         ) as asked:
             self._kubectl = asked
+            if self._stop.is_set():  # between our look at it and the start of kubectl
+                asked.terminate()
             assert asked.stdout is not None
             for line in asked.stdout:
                 event = json.loads(line)

@@ -20,7 +20,7 @@ from operators.mimo_pipeline.kubernetes.resources import LEASES
 logger = logging.getLogger(__name__)
 
 LEASE_NAME = "mimo-operator"
-DEFAULT_DURATION_S, RETRY_S = 15, 5.0
+RETRY_S = 5.0
 # Of its requests, to connect and to read: after one that hangs there is time for another before the deadline.
 CONNECT_LIMIT_S, READ_LIMIT_S = 2.0, 3.0
 REQUEST_LIMIT_S = CONNECT_LIMIT_S + READ_LIMIT_S
@@ -33,8 +33,8 @@ class LeaseHolder:
     api: Api
     namespace: str
     identity: str
+    duration_s: int
     name: str = LEASE_NAME
-    duration_s: int = DEFAULT_DURATION_S
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import psutil
 
-from mimo_vl.observability.memory import process_pss_bytes, rest_s, tree_pids
+from mimo_vl.observability.memory import process_pss_bytes, tree_pids
 from operators.mimo_pipeline.local.state import write_atomically
 
+# Reading the page maps of a large process takes some milliseconds.
 SAMPLE_EVERY_S = 2.0
 
 
@@ -26,16 +27,15 @@ class MemoryPeak:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.peak_pss_bytes = read_peak(path)
-        self._next_s = 0.0
+        self._last_s = -SAMPLE_EVERY_S
 
     def sample(self, roots: Iterable[int]) -> None:
         """Measure now, unless the last measurement is very recent."""
         now_s = time.monotonic()
-        if now_s < self._next_s:
+        if now_s - self._last_s < SAMPLE_EVERY_S:
             return
-        started_s = time.thread_time()
+        self._last_s = now_s
         now_bytes = sum(process_pss_bytes(pid) for pid in all_pids(roots))
-        self._next_s = now_s + rest_s(time.thread_time() - started_s, at_least_s=SAMPLE_EVERY_S)
         if now_bytes > self.peak_pss_bytes:
             self.peak_pss_bytes = now_bytes
             write_atomically(self._path, json.dumps({"peak_pss_bytes": now_bytes}) + "\n")

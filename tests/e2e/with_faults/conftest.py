@@ -43,6 +43,6 @@ def run(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture
 def watched(run: FaultRun) -> FaultRun:
     """A run that this call has followed from its start."""
-    if run.watch.num_events == 0:
+    if os.environ.get("MIMO_E2E_REUSE"):
         pytest.skip("MIMO_E2E_REUSE: nobody watched the pods of this run")
     return run
