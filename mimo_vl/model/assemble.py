@@ -23,6 +23,7 @@ from mimo_vl.model.configure import (
 )
 from mimo_vl.model.importers.registry import read_language_model
 from mimo_vl.model.importers.safetensors_folder import StateDict, read_safetensors
+from mimo_vl.model.layers import install_fast_layers
 from mimo_vl.model.upstream import (
     Qwen2_5_VisionTransformerPretrainedModel,
     Qwen2_5_VLConfig,
@@ -79,7 +80,9 @@ def fresh_vision_tower(model: ModelConfig, *, seed: int) -> Qwen2_5_VisionTransf
     """A randomly initialised tower (projector included) in float32: what the `base` stage trains."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Qwen2_5_VisionTransformerPretrainedModel(build_vision_config(model))
+        tower = Qwen2_5_VisionTransformerPretrainedModel(build_vision_config(model))
+    install_fast_layers(tower)
+    return tower
 
 
 def fresh_language_model(
@@ -89,7 +92,9 @@ def fresh_language_model(
     config: Qwen2Config = build_language_config(model, vocab_size=vocab_size, token_ids=token_ids)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Qwen2ForCausalLM(config)
+        language_model = Qwen2ForCausalLM(config)
+    install_fast_layers(language_model)
+    return language_model
 
 
 def resize_rows(weight_VD: torch.Tensor, num_rows: int) -> torch.Tensor:

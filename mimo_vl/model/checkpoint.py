@@ -16,15 +16,17 @@ from mimo_vl.errors import InputError
 from mimo_vl.importing import imports_refused
 from mimo_vl.model.attention import use_varlen_attention
 from mimo_vl.model.language_head import install_language_head
+from mimo_vl.model.layers import install_fast_layers
 from mimo_vl.model.upstream import PreTrainedModel, Qwen2_5_VLForConditionalGeneration, transformers_logging
 
 _MAX_SHARD_SIZE = "5GB"
 
 
 def prepare_model(model: Qwen2_5_VLForConditionalGeneration) -> Qwen2_5_VLForConditionalGeneration:
-    """Make a stock model ready for packed rows: varlen attention, a head that can return losses. Returns it."""
+    """Make a stock model ready for packed rows: varlen attention, a head that can return losses, faster layers."""
     use_varlen_attention(model)
     install_language_head(model)
+    install_fast_layers(model)
     return model
 
 

@@ -17,8 +17,13 @@ with imports_refused("scipy", "sklearn"), uncollected():
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+    from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
     from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVisionConfig
-    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
+    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
+        Qwen2_5_VisionPatchEmbed,
+        Qwen2_5_VisionTransformerPretrainedModel,
+        Qwen2_5_VLRMSNorm,
+    )
     from transformers.utils import logging as transformers_logging
     from transformers.vision_utils import (
         get_vision_cu_seqlens,
@@ -32,9 +37,12 @@ __all__ = [
     "PreTrainedModel",
     "Qwen2Config",
     "Qwen2ForCausalLM",
+    "Qwen2RMSNorm",
     "Qwen2_5_VLConfig",
     "Qwen2_5_VLForConditionalGeneration",
+    "Qwen2_5_VLRMSNorm",
     "Qwen2_5_VLVisionConfig",
+    "Qwen2_5_VisionPatchEmbed",
     "Qwen2_5_VisionTransformerPretrainedModel",
     "get_vision_cu_seqlens",
     "get_vision_position_ids",

@@ -104,22 +104,24 @@ def patchify(frames_FHWC: Frames) -> tuple[Patches, tuple[int, int, int]]:
     if num_frames % TEMPORAL_PATCH:
         frames_FHWC = np.concatenate([frames_FHWC, frames_FHWC[-1:]])
     grid = (len(frames_FHWC) // TEMPORAL_PATCH, height // PATCH_SIDE, width // PATCH_SIDE)
-    table = _normalisation_table()
-    values = np.stack([table[c][frames_FHWC[..., c]] for c in range(3)], axis=1)
     time, rows, columns = grid
-    blocks = values.reshape(
+    blocks = frames_FHWC.reshape(
         time,
         TEMPORAL_PATCH,
-        3,
         rows // MERGE_SIDE,
         MERGE_SIDE,
         PATCH_SIDE,
         columns // MERGE_SIDE,
         MERGE_SIDE,
         PATCH_SIDE,
+        3,
     )
-    patches = blocks.transpose(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(time * rows * columns, -1)
-    return np.ascontiguousarray(patches), grid
+    # Reordered as bytes, a quarter of what the numbers take.
+    levels = blocks.transpose(0, 2, 5, 3, 6, 8, 1, 4, 7).reshape(time * rows * columns, 3, -1)
+    patches = np.empty(levels.shape, dtype=np.float32)
+    for channel, values in enumerate(_normalisation_table()):
+        values.take(levels[:, channel], out=patches[:, channel], mode="clip")
+    return patches.reshape(len(patches), -1), grid
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ column (transformers' `get_rope_index` of Qwen2.5-VL, which a test compares with
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -41,13 +42,13 @@ def mrope_positions(
         raise ValueError(
             f"{len(seconds_per_grid_N)} seconds_per_grid for {len(grid_thw_N3)} media; wanted one per medium"
         )
-    blocks: list[IntArray] = []
-    next_position, token, medium = 0, 0, 0
     num_tokens = len(mm_types_T)
+    positions_3T = np.empty((3, num_tokens), dtype=np.int64)
+    next_position, token, medium = 0, 0, 0
     while token < num_tokens:
         if mm_types_T[token] == TEXT:
             length = _run_length(mm_types_T, token)
-            blocks.append(np.tile(np.arange(next_position, next_position + length, dtype=np.int64), (3, 1)))
+            positions_3T[:, token : token + length] = np.arange(next_position, next_position + length)
             next_position += length
         else:
             t, h, w = _merged_grid(grid_thw_N3, medium, merge_size)
@@ -56,7 +57,7 @@ def mrope_positions(
             interval = 1.0
             if mm_types_T[token] == VIDEO:
                 interval = tokens_per_second * (seconds_per_grid_N[medium] if len(seconds_per_grid_N) else 1)
-            blocks.append(_visual_block(t, h, w, interval) + next_position)
+            np.add(_visual_block(t, h, w, interval), next_position, out=positions_3T[:, token : token + length])
             next_position += max(h, w)
             medium += 1
         token += length
@@ -64,7 +65,7 @@ def mrope_positions(
         raise ValueError(
             f"{len(grid_thw_N3)} media but placeholders of only {medium}; insert a placeholder run per medium"
         )
-    return np.concatenate(blocks, axis=1) if blocks else np.zeros((3, 0), dtype=np.int64)
+    return positions_3T
 
 
 def _run_length(mm_types_T: IntArray, start: int) -> int:
@@ -87,8 +88,12 @@ def _check_block(types: IntArray, length: int, medium: int) -> None:
         )
 
 
+@lru_cache(maxsize=1024)
 def _visual_block(t: int, h: int, w: int, interval: float) -> IntArray:
     # float32 product, truncated: as transformers computes it
     times = (np.arange(t, dtype=np.float32) * np.float32(interval)).astype(np.int64)
     grid = np.meshgrid(times, np.arange(h, dtype=np.int64), np.arange(w, dtype=np.int64), indexing="ij")
-    return np.stack(grid).reshape(3, -1)
+    block_3M = np.stack(grid).reshape(3, -1)
+    # Shared by all media of the same size.
+    block_3M.flags.writeable = False
+    return block_3M

@@ -74,6 +74,9 @@ _SPLIT = (
     + r"|(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
+# Texts of at most so many characters are remembered, and so many of them.
+_SHORT_TEXT, _MAX_KNOWN = 80, 4096
+
 
 @dataclass(frozen=True, kw_only=True)
 class SpecialTokenIds:
@@ -92,6 +95,7 @@ class Tokenizer:
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
         backend.encode_special_tokens = True
         self._backend = backend
+        self._known: dict[str, list[int]] = {}
         self.special_ids = SpecialTokenIds(
             end_of_text=self._id(END_OF_TEXT),
             turn_start=self._id(TURN_START),
@@ -108,7 +112,13 @@ class Tokenizer:
         return int(self._backend.get_vocab_size(with_added_tokens=True))
 
     def encode(self, text: str) -> list[int]:
-        return list(self._backend.encode(text, add_special_tokens=False).ids)
+        """Ids of plain text; a new list. Short texts are remembered: roles, line ends and questions come again."""
+        known = self._known.get(text)
+        if known is None:
+            known = list(self._backend.encode(text, add_special_tokens=False).ids)
+            if len(text) <= _SHORT_TEXT and len(self._known) < _MAX_KNOWN:
+                self._known[text] = known
+        return known.copy()
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         return str(self._backend.decode([int(i) for i in token_ids], skip_special_tokens=skip_special_tokens))

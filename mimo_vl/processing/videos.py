@@ -77,8 +77,7 @@ def read_frames(data: bytes, plan: VideoPlan) -> Frames:
             stream.codec_context.thread_count = 1
             for index, frame in enumerate(container.decode(stream)):
                 if index in wanted:
-                    image = Image.fromarray(frame.to_ndarray(format="rgb24"))
-                    found[index] = np.asarray(resize(image, plan.height, plan.width))
+                    found[index] = _resized(frame.to_ndarray(format="rgb24"), plan)
                 if index >= plan.indices[-1]:
                     break
     except (av.error.FFmpegError, IndexError, ValueError) as error:
@@ -86,6 +85,12 @@ def read_frames(data: bytes, plan: VideoPlan) -> Frames:
     if len(found) < len(wanted):
         raise CorruptDataError(f"video has {len(found)} of the {len(wanted)} planned frames; the file is truncated")
     return np.stack([found[i] for i in plan.indices])
+
+
+def _resized(frame_HWC: Frames, plan: VideoPlan) -> Frames:
+    if frame_HWC.shape[:2] == (plan.height, plan.width):
+        return frame_HWC
+    return np.asarray(resize(Image.fromarray(frame_HWC), plan.height, plan.width))
 
 
 def count_frames(data: bytes) -> int:

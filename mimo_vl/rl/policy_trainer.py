@@ -27,6 +27,7 @@ from mimo_vl.rl.weight_version import require_version
 from mimo_vl.schema.rollout import ScoredGroup
 from mimo_vl.training.engine import EngineConfig, TrainingEngine
 from mimo_vl.training.non_finite import non_finite_error
+from mimo_vl.training.optimizer import build_adamw
 from mimo_vl.training.world import World, gather_objects, gather_strings, sum_over_ranks
 
 
@@ -55,9 +56,7 @@ class PolicyTrainer:
         apply_freeze_plan(model, trainable)
         settings = config.optimizer
         groups = parameter_groups(model, dict.fromkeys(Component, config.lr), weight_decay=settings.weight_decay)
-        adamw = torch.optim.AdamW(
-            [dict(group) for group in groups], betas=(settings.beta1, settings.beta2), eps=settings.eps
-        )
+        adamw = build_adamw(groups, settings, device=world.device)
         # No dropout exists in the model; training mode only switches activation checkpointing on.
         module = PolicyStepModule(model, build_policy_loss(config), config.temperature).train()
         self._engine = TrainingEngine(

@@ -108,7 +108,9 @@ def train_language_model(
     ).train()
     register()
     lm.set_attn_implementation(TEXT_ATTENTION)
-    optimizer = torch.optim.AdamW(lm.parameters(), lr=config.language_lr, betas=_BETAS, weight_decay=_WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(
+        lm.parameters(), lr=config.language_lr, betas=_BETAS, weight_decay=_WEIGHT_DECAY, fused=True
+    )
     loss_first = _heldout_loss(lm, unseen)
     num_tokens = 0
     rows = _rows(encoded, config.language_row_tokens, np.random.default_rng([seed, 0x1A4]))

@@ -69,6 +69,7 @@ def train_vision_tower(
         [p for name, p in classifier.named_parameters() if "merger" not in name],
         lr=config.vision_lr,
         weight_decay=_WEIGHT_DECAY,
+        fused=True,
     )
     losses: list[float] = []
     accuracies: list[float] = []

@@ -20,6 +20,7 @@ from mimo_vl.training.checkpoint import Resume, find_resume
 from mimo_vl.training.engine import EngineConfig, TrainingEngine
 from mimo_vl.training.flops import FlopCount
 from mimo_vl.training.micro_batch import BatchSource
+from mimo_vl.training.optimizer import build_adamw
 from mimo_vl.training.random_state import seed_everything
 from mimo_vl.training.run_context import RunContext
 from mimo_vl.training.trainer import LoopConfig, Trainer
@@ -69,15 +70,14 @@ def build_engine(module: nn.Module, groups: Sequence[Any], recipe: Recipe, conte
         scratch=context.scratch_dir,
         world=world,
     )
-    adamw = recipe.optimizer
-    optimizer = torch.optim.AdamW(list(groups), betas=(adamw.beta1, adamw.beta2), eps=adamw.eps)
+    optimizer = build_adamw(groups, recipe.optimizer, device=world.device)
     engine = TrainingEngine(
         module.to(world.device).train(),
         optimizer,
         EngineConfig(
             zero_stage=parallelism.zero_stage,
             num_micro_batches=num_micro_batches(recipe, world.size),
-            max_grad_norm=adamw.max_grad_norm,
+            max_grad_norm=recipe.optimizer.max_grad_norm,
             is_bf16=world.is_gpu,
             load_universal=resume is not None and resume.is_universal,
         ),
