@@ -14,6 +14,9 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import itertools
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -60,12 +63,26 @@ def text_attention(
     scaling: float | None = None,
     cu_seq_lens_q: torch.Tensor | None = None,
     max_length_q: int | None = None,
+    segment_prefixes: tuple[int, ...] = (),
     **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Take query [1, H, T, K], key and value [1, G, T, K], boundaries [S + 1]; give [1, T, H, K]."""
+    """Take query [1, H, T, K], key and value [1, G, T, K], boundaries [S + 1]; give [1, T, H, K].
+
+    `segment_prefixes`: for each segment the earlier one that it continues and sees, -1 = none; () = -1 for all.
+    """
     if cu_seq_lens_q is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
-    return _varlen(query, key, value, cu_seq_lens_q, max_length_q, is_causal=True, scaling=scaling), None
+    out = _varlen(
+        query,
+        key,
+        value,
+        cu_seq_lens_q,
+        max_length_q,
+        is_causal=True,
+        scaling=scaling,
+        prefixes=segment_prefixes,
+    )
+    return out, None
 
 
 def vision_attention(
@@ -93,17 +110,19 @@ def _varlen(
     *,
     is_causal: bool,
     scaling: float | None,
+    prefixes: tuple[int, ...] = (),
 ) -> torch.Tensor:
     if query.shape[0] != 1:
         raise ValueError(f"varlen attention got a batch of {query.shape[0]} rows, wanted 1; pack samples into one row")
     q_THK, k_TGK, v_TGK = (x[0].transpose(0, 1) for x in (query, key, value))
     if query.is_cuda and query.dtype in _FLASH_DTYPES:
-        out_THK = _flash(q_THK, k_TGK, v_TGK, cu_seqlens, max_length, is_causal=is_causal, scaling=scaling)
+        keys = _flash_keys(tuple(cu_seqlens.tolist()), prefixes, query.device) if prefixes else None
+        out_THK = _flash(q_THK, k_TGK, v_TGK, cu_seqlens, max_length, is_causal=is_causal, scaling=scaling, keys=keys)
     else:
         boundaries = tuple(cu_seqlens.tolist())
         if boundaries[-1] != query.shape[2]:
             raise ValueError(f"segments end at {boundaries[-1]} but the row has {query.shape[2]} tokens")
-        out_THK = _grouped_sdpa(q_THK, k_TGK, v_TGK, boundaries, is_causal=is_causal, scaling=scaling)
+        out_THK = _grouped_sdpa(q_THK, k_TGK, v_TGK, boundaries, prefixes, is_causal=is_causal, scaling=scaling)
     return out_THK[None]
 
 
@@ -112,11 +131,12 @@ def _grouped_sdpa(
     k_TGK: torch.Tensor,
     v_TGK: torch.Tensor,
     boundaries: tuple[int, ...],
+    prefixes: tuple[int, ...],
     *,
     is_causal: bool,
     scaling: float | None,
 ) -> torch.Tensor:
-    groups, restore_T = segment_groups(boundaries, allow_padding=is_causal)
+    groups, restore_T = segment_groups(boundaries, allow_padding=is_causal, prefixes=prefixes)
     outs = [_group_sdpa(q_THK, k_TGK, v_TGK, group, is_causal=is_causal, scaling=scaling) for group in groups]
     if restore_T is None:
         return outs[0]
@@ -134,15 +154,20 @@ def _group_sdpa(
 ) -> torch.Tensor:
     """Attention of the group's segments as one batch; returns its slots [S * L, H, K], padding included."""
 
-    def batch(x_TNK: torch.Tensor) -> torch.Tensor:
-        slots = x_TNK if group.token_of_slot is None else x_TNK.index_select(0, group.token_of_slot.to(x_TNK.device))
-        return slots.unflatten(0, (group.num_segments, group.length)).transpose(1, 2)
+    def batch(x_TNK: torch.Tensor, token_of_slot: torch.Tensor | None, length: int) -> torch.Tensor:
+        slots = x_TNK if token_of_slot is None else x_TNK.index_select(0, token_of_slot.to(x_TNK.device))
+        return slots.unflatten(0, (group.num_segments, length)).transpose(1, 2)
 
+    keys = group.keys
+    token_of_key, key_length = (
+        (group.token_of_slot, group.length) if keys is None else (keys.token_of_slot, keys.length)
+    )
     out_SHLK = functional.scaled_dot_product_attention(
-        batch(q_THK),
-        batch(k_TGK),
-        batch(v_TGK),
-        is_causal=is_causal,
+        batch(q_THK, group.token_of_slot, group.length),
+        batch(k_TGK, token_of_key, key_length),
+        batch(v_TGK, token_of_key, key_length),
+        attn_mask=None if keys is None else keys.bias_S1QL.to(q_THK),
+        is_causal=is_causal and keys is None,
         scale=scaling,
         enable_gqa=q_THK.shape[1] != k_TGK.shape[1],
     )
@@ -158,15 +183,21 @@ def _flash(
     *,
     is_causal: bool,
     scaling: float | None,
+    keys: _FlashKeys | None,
 ) -> torch.Tensor:
     cu_seqlens = cu_seqlens.to(device=q_THK.device, dtype=torch.int32)
     if max_length is None:  # a sync: callers that know the length on the host pass it
         max_length = int((cu_seqlens[1:] - cu_seqlens[:-1]).max())
+    cu_keys, max_keys = cu_seqlens, max_length
+    if keys is not None:
+        # A causal mask is aligned at the ends: the last query of a segment sees all of its keys, prefix included.
+        k_TGK, v_TGK = k_TGK.index_select(0, keys.index), v_TGK.index_select(0, keys.index)
+        cu_keys, max_keys = keys.cu_seqlens, keys.max_length
     if _has_flash_attn():
         from flash_attn import flash_attn_varlen_func
 
         out: torch.Tensor = flash_attn_varlen_func(
-            q_THK, k_TGK, v_TGK, cu_seqlens, cu_seqlens, max_length, max_length, softmax_scale=scaling, causal=is_causal
+            q_THK, k_TGK, v_TGK, cu_seqlens, cu_keys, max_length, max_keys, softmax_scale=scaling, causal=is_causal
         )
         return out
     from torch.nn.attention.varlen import varlen_attn
@@ -177,14 +208,35 @@ def _flash(
         k_TGK.contiguous(),
         v_TGK.contiguous(),
         cu_seqlens,
-        cu_seqlens,
+        cu_keys,
         max_length,
-        max_length,
+        max_keys,
         scale=scaling,
         window_size=(-1, 0) if is_causal else (-1, -1),
         enable_gqa=q_THK.shape[1] != k_TGK.shape[1],
     )
     return flash_THK
+
+
+@dataclass(frozen=True)
+class _FlashKeys:
+    """Keys of all segments end to end, each with those of its prefix in front: tokens of the row, and boundaries."""
+
+    index: torch.Tensor
+    cu_seqlens: torch.Tensor
+    max_length: int
+
+
+@functools.lru_cache(maxsize=16)
+def _flash_keys(boundaries: tuple[int, ...], prefixes: tuple[int, ...], device: torch.device) -> _FlashKeys:
+    spans = [torch.arange(start, end) for start, end in pairwise(boundaries)]
+    keys = [span if p < 0 else torch.cat([spans[p], span]) for span, p in zip(spans, prefixes, strict=True)]
+    lengths = [len(span) for span in keys]
+    return _FlashKeys(
+        index=torch.cat(keys).to(device),
+        cu_seqlens=torch.tensor([0, *itertools.accumulate(lengths)], dtype=torch.int32, device=device),
+        max_length=max(lengths),
+    )
 
 
 @functools.cache

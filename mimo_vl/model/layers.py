@@ -1,7 +1,8 @@
 """Which layers of the stock model are computed in another way, with the same parameters and the same result?
 
 RMS norm, on a CPU in float32: one backward formula instead of autograd's chain over six tensors (2 to 3 times faster).
-Patch embedding: its convolution has stride = kernel, so it is a matrix product (4 times faster forward and backward).
+Patch embedding: its convolution has stride = kernel, so the gradient of its weight is one matrix product (5 times
+faster); the forward stays, to the bit.
 """
 
 # Shapes: T tokens, D width, P patches
@@ -60,12 +61,28 @@ class _RmsNormFunction(torch.autograd.Function):
 
 
 class PatchProjection(nn.Conv3d):
-    """The tower's first layer; the weight keeps its shape [D, 3, 2, 14, 14] and its name in checkpoints."""
+    """The tower's first layer, of patches [P, 3, 2, 14, 14] -> [P, D, 1, 1, 1]."""
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Take patches [P, 3, 2, 14, 14]; give [P, D, 1, 1, 1], as the convolution does."""
-        out_PD = functional.linear(pixels.flatten(1), self.weight.flatten(1))
-        return out_PD[:, :, None, None, None]
+        out: torch.Tensor = _PatchProjectionFunction.apply(pixels, self.weight)
+        return out
+
+
+class _PatchProjectionFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, pixels: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(pixels, weight)
+        return functional.conv3d(pixels, weight, stride=weight.shape[2:])
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        pixels, weight = ctx.saved_tensors
+        grad_PD = grad.flatten(1)
+        needs_pixels, needs_weight = ctx.needs_input_grad
+        return (
+            (grad_PD @ weight.flatten(1)).view_as(pixels) if needs_pixels else None,
+            (grad_PD.T @ pixels.flatten(1)).view_as(weight) if needs_weight else None,
+        )
 
 
 def install_fast_layers(model: PreTrainedModel) -> None:

@@ -25,7 +25,8 @@ class RowTensors:
 
     cu_seqlens_S1: int32 boundaries; boundaries: the same numbers on the host.
     visual_index_M: positions of visual placeholders. grids: (time, height, width) in patches, per medium.
-    predict_index_N: positions whose next token is supervised; targets_N: those next tokens; segment_N: their segment.
+    predict_index_N: positions that predict a supervised token; targets_N: those tokens; segment_N: their segment.
+    prefixes: see PackedRow.prefix_S.
     """
 
     input_ids_T: torch.Tensor
@@ -38,6 +39,7 @@ class RowTensors:
     predict_index_N: torch.Tensor
     targets_N: torch.Tensor
     segment_N: torch.Tensor
+    prefixes: tuple[int, ...] = ()
 
     @property
     def num_segments(self) -> int:
@@ -45,8 +47,12 @@ class RowTensors:
 
     @property
     def last_index_S(self) -> torch.Tensor:
-        """Position of each segment's last token."""
-        return self.cu_seqlens_S1[1:].long() - 1
+        """Position of the last token of each sample: of each segment that no other continues."""
+        last_S = self.cu_seqlens_S1[1:].long() - 1
+        if not self.prefixes:
+            return last_S
+        shared = set(self.prefixes)
+        return last_S[[i for i in range(self.num_segments) if i not in shared]]
 
 
 def row_tensors(row: PackedRow, device: torch.device | str = "cpu") -> RowTensors:
@@ -54,6 +60,7 @@ def row_tensors(row: PackedRow, device: torch.device | str = "cpu") -> RowTensor
     supervised_N = torch.from_numpy(row.supervised_T).nonzero().flatten()
     input_ids_T = torch.from_numpy(row.input_ids_T)
     cu_seqlens_S1 = torch.from_numpy(row.cu_seqlens_S1)
+    segment_N = torch.searchsorted(cu_seqlens_S1, supervised_N, right=True) - 1
     return RowTensors(
         input_ids_T=input_ids_T.to(device),
         positions_3T=torch.from_numpy(row.positions_3T).to(device),
@@ -62,10 +69,21 @@ def row_tensors(row: PackedRow, device: torch.device | str = "cpu") -> RowTensor
         visual_index_M=torch.from_numpy(row.mm_types_T).nonzero().flatten().to(device),
         patches_PC=torch.from_numpy(row.patches_PC).to(device),
         grids=tuple((t, h, w) for t, h, w in row.grid_thw_N3.tolist()),
-        predict_index_N=(supervised_N - 1).to(device),
+        predict_index_N=_predict_index(row, supervised_N, segment_N).to(device),
         targets_N=input_ids_T[supervised_N].to(device),
-        segment_N=(torch.searchsorted(cu_seqlens_S1, supervised_N, right=True) - 1).to(device),
+        segment_N=segment_N.to(device),
+        prefixes=row.prefix_S,
     )
+
+
+def _predict_index(row: PackedRow, supervised_N: torch.Tensor, segment_N: torch.Tensor) -> torch.Tensor:
+    """The position before each supervised token: for the first of a segment, the last one of its prefix."""
+    if not row.prefix_S:
+        return supervised_N - 1
+    cu_seqlens_S1 = torch.from_numpy(row.cu_seqlens_S1)
+    prefix_N = torch.tensor(row.prefix_S)[segment_N]
+    is_first_N = (supervised_N == cu_seqlens_S1[segment_N]) & (prefix_N >= 0)
+    return torch.where(is_first_N, cu_seqlens_S1[prefix_N + 1] - 1, supervised_N - 1)
 
 
 def packed_hidden_states(model: Qwen2_5_VLForConditionalGeneration, rows: RowTensors) -> torch.Tensor:
@@ -101,6 +119,7 @@ def packed_hidden_states(model: Qwen2_5_VLForConditionalGeneration, rows: RowTen
         use_cache=False,
         cu_seq_lens_q=rows.cu_seqlens_S1,
         max_length_q=max(b - a for a, b in zip(rows.boundaries, rows.boundaries[1:], strict=False)),
+        segment_prefixes=rows.prefixes,
     )
     h_TD: torch.Tensor = output.last_hidden_state[0]
     return h_TD

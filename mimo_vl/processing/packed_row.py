@@ -47,7 +47,11 @@ class EncodedSample:
 
 @dataclass(frozen=True, kw_only=True)
 class PackedRow:
-    """Samples laid end to end. cu_seqlens_S1 = [0, len_0, len_0 + len_1, ...]: no attention crosses a boundary."""
+    """Samples laid end to end. cu_seqlens_S1 = [0, len_0, len_0 + len_1, ...]: no attention crosses a boundary.
+
+    prefix_S: for each segment the earlier one that it continues, -1 = none: an answer continues a prompt that it shares
+        with other answers, sees all of it, and its first token is predicted from the prompt's last. () = -1 for all.
+    """
 
     sample_ids: tuple[str, ...]
     data_types: tuple[str, ...]
@@ -58,6 +62,7 @@ class PackedRow:
     cu_seqlens_S1: IntArray
     patches_PC: FloatArray
     grid_thw_N3: IntArray
+    prefix_S: tuple[int, ...] = ()
 
     @property
     def num_supervised(self) -> int:

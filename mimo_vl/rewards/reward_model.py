@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from mimo_vl.config.processing import ProcessingConfig
 from mimo_vl.errors import InputError
 from mimo_vl.processing.encode import SampleEncoder
-from mimo_vl.processing.packed_row import EncodedSample, pack_row
+from mimo_vl.processing.packed_row import EncodedSample
+from mimo_vl.processing.shared_prompts import pack_answers
 from mimo_vl.processing.tokenizer import load_tokenizer
 from mimo_vl.rewards.media import MediaResolver
 from mimo_vl.rewards.requests import answered, prompt_sample
@@ -113,7 +114,7 @@ class RewardModelScorer:
         from mimo_vl.model.packed import row_tensors
 
         with torch.inference_mode():
-            scores_S = self._model.scores(row_tensors(pack_row(samples), self._device))
+            scores_S = self._model.scores(row_tensors(pack_answers(samples), self._device))
         return [float(score) for score in scores_S.float().cpu()]
 
 

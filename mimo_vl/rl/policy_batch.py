@@ -1,22 +1,23 @@
 """How do scored groups become packed rows with an advantage and a weight per answer token?
 
 The normalisers belong to complete groups and to the complete update, so they are fixed here, before anything is split
-over mini-batches, ranks and micro-batches. (Each answer still repeats its prompt in the row; sharing the prompt within
-a group would change only this file and the forward.)
+over mini-batches, ranks and micro-batches. Answers of a group that meet in a row share their prompt in it.
 
 Shapes: N answer tokens of a row.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from mimo_vl.model.packed import RowTensors, row_tensors
-from mimo_vl.processing.packed_row import EncodedSample, pack_row
+from mimo_vl.processing.packed_row import EncodedSample
+from mimo_vl.processing.shared_prompts import pack_answers
 from mimo_vl.rl.advantage import TokenNormalisation, group_advantages, token_weights
 from mimo_vl.rl.losses.tokens import AnswerTokens
 from mimo_vl.schema.rollout import Completion, PromptRef, ScoredGroup
@@ -24,8 +25,9 @@ from mimo_vl.schema.rollout import Completion, PromptRef, ScoredGroup
 
 @dataclass(frozen=True, kw_only=True)
 class PolicySample:
-    """One answer: the tokens to train, what it is worth, what each of its tokens counts."""
+    """One answer: the tokens to train, what it is worth, what each of its tokens counts. `group`: its number."""
 
+    group: int
     encoded: EncodedSample
     rollout_logprobs: tuple[float, ...]
     advantage: float
@@ -64,7 +66,7 @@ def policy_samples(
     """
     lengths = [[len(c.token_ids) for c in group.completions] for group in groups]
     samples: list[PolicySample] = []
-    for group, weight in zip(groups, token_weights(lengths, normalisation), strict=True):
+    for number, (group, weight) in enumerate(zip(groups, token_weights(lengths, normalisation), strict=True)):
         rewards = [r for r in group.rewards if r is not None]
         if len(rewards) != len(group.completions):
             raise ValueError(
@@ -74,6 +76,7 @@ def policy_samples(
         ref = PromptRef(family=group.family, index=group.prompt_index)
         samples.extend(
             PolicySample(
+                group=number,
                 encoded=encode(ref, completion),
                 rollout_logprobs=completion.logprobs,
                 advantage=advantage,
@@ -99,15 +102,26 @@ def split_evenly(sizes: Sequence[int], num_parts: int) -> list[list[int]]:
 
 
 def policy_rows(samples: Sequence[PolicySample], num_rows: int, device: torch.device | str) -> list[PolicyRow]:
-    """Exactly `num_rows` rows, equally many forwards for all ranks; an empty one repeats a sample at weight 0."""
-    parts = split_evenly([s.encoded.num_tokens for s in samples], num_rows)
+    """Exactly `num_rows` rows, equally many forwards for all ranks; an empty one repeats a sample at weight 0.
+
+    Groups stay whole where there are enough of them: each row repeats the prompts of its answers.
+    """
+    units = [list(indices) for _, indices in itertools.groupby(range(len(samples)), lambda i: samples[i].group)]
+    if len(units) < num_rows:
+        units = [[i] for i in range(len(samples))]
+    sizes = [_num_row_tokens([samples[i] for i in unit]) for unit in units]
+    parts = [[i for unit in part for i in units[unit]] for part in split_evenly(sizes, num_rows)]
     return [_row([samples[i] for i in part], device) if part else _row([_muted(samples[0])], device) for part in parts]
 
 
+def _num_row_tokens(unit: Sequence[PolicySample]) -> int:
+    """Of answers to one prompt that stand behind it together."""
+    num_prompt_tokens = unit[0].encoded.num_tokens - len(unit[0].rollout_logprobs)
+    return num_prompt_tokens + sum(len(sample.rollout_logprobs) for sample in unit)
+
+
 def _muted(sample: PolicySample) -> PolicySample:
-    return PolicySample(
-        encoded=sample.encoded, rollout_logprobs=sample.rollout_logprobs, advantage=0.0, token_weight=0.0
-    )
+    return replace(sample, advantage=0.0, token_weight=0.0)
 
 
 def _row(samples: Sequence[PolicySample], device: torch.device | str) -> PolicyRow:
@@ -117,7 +131,7 @@ def _row(samples: Sequence[PolicySample], device: torch.device | str) -> PolicyR
         return torch.from_numpy(np.repeat(np.asarray(values, dtype=np.float32), counts)).to(device)
 
     row = PolicyRow(
-        rows=row_tensors(pack_row([s.encoded for s in samples]), device),
+        rows=row_tensors(pack_answers([s.encoded for s in samples]), device),
         advantage_N=per_token([s.advantage for s in samples]),
         weight_N=per_token([s.token_weight for s in samples]),
         rollout_logp_N=torch.tensor([p for s in samples for p in s.rollout_logprobs], dtype=torch.float32).to(device),

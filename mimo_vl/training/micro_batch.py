@@ -47,6 +47,10 @@ class BatchSource(Protocol):
 
 
 def attended_pairs(row: PackedRow) -> int:
-    """Token i of a document attends to i tokens and itself: n (n + 1) / 2 pairs in n tokens."""
+    """Token i of a document attends to i tokens and itself: n (n + 1) / 2 pairs in n tokens; to a prefix as well."""
     lengths_S = np.diff(row.cu_seqlens_S1)
-    return int((lengths_S * (lengths_S + 1) // 2).sum())
+    own = int((lengths_S * (lengths_S + 1) // 2).sum())
+    if not row.prefix_S:
+        return own
+    prefix_S = np.array(row.prefix_S)
+    return own + int((lengths_S * np.where(prefix_S >= 0, lengths_S[prefix_S], 0)).sum())

@@ -1,4 +1,4 @@
-"""Preference pairs as micro-batches: both answers of a pair stand in the same packed row, chosen first."""
+"""Preference pairs as micro-batches: both answers of a pair, chosen first, stand behind their prompt in one row."""
 
 # Shapes: S segments of the row, two per pair
 from __future__ import annotations
@@ -12,7 +12,8 @@ import numpy as np
 from mimo_vl.data.readers.indexed import IndexedDataset
 from mimo_vl.errors import CorruptDataError, InputError
 from mimo_vl.processing.encode import SampleEncoder
-from mimo_vl.processing.packed_row import EncodedSample, PackedRow, pack_row
+from mimo_vl.processing.packed_row import EncodedSample, PackedRow
+from mimo_vl.processing.shared_prompts import pack_answers
 from mimo_vl.rewards.requests import answered
 from mimo_vl.schema.sample import PreferencePair
 from mimo_vl.training.micro_batch import MicroBatch, attended_pairs
@@ -93,11 +94,11 @@ class PairSource:
 
 
 def pair_micro_batch(pairs: PairSet, indices: Sequence[int], encoder: SampleEncoder) -> MicroBatch:
-    """One row with the segments chosen, rejected, chosen, rejected, …"""
+    """One row with the segments prompt, chosen, rejected, prompt, chosen, rejected, …"""
     samples: list[EncodedSample] = []
     for index in indices:
         samples.extend(_encode_pair(pairs, pairs.pairs[index], encoder))
-    row: PackedRow = pack_row(samples)
+    row: PackedRow = pack_answers(samples)
     return MicroBatch(
         payload=row,
         sample_ids_S=tuple(pairs.pairs[i].id for i in indices),

@@ -71,9 +71,15 @@ def micro_batch_of(row: PackedRow) -> MicroBatch:
 
 
 def merge_rows(rows: Sequence[PackedRow]) -> PackedRow:
-    """Lay packed rows end to end: segments stay apart, so the result is the same as for the rows one by one."""
+    """Lay packed rows end to end: segments stay apart, so the result is the same as for the rows one by one.
+
+    Raises:
+        ValueError: a row with shared prompts, which training data never has.
+    """
     if len(rows) == 1:
         return rows[0]
+    if any(row.prefix_S for row in rows):
+        raise ValueError("merge_rows() got a row with shared prompts; pack all answers by one pack_answers() instead")
     ends = np.cumsum([0, *(len(row.input_ids_T) for row in rows[:-1])])
     shifted = [row.cu_seqlens_S1[1:] + end for row, end in zip(rows, ends, strict=True)]
     return PackedRow(

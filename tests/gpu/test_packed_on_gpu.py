@@ -10,7 +10,8 @@ import torch
 from mimo_vl.model.packed import packed_hidden_states, row_tensors
 from mimo_vl.model.supervised import supervised_loss
 from mimo_vl.processing.packed_row import pack_row
-from tests.unit.model.builders import sample, tiny_model
+from mimo_vl.processing.shared_prompts import pack_answers
+from tests.unit.model.builders import answers, sample, tiny_model
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(300)]
 
@@ -20,6 +21,7 @@ SAMPLES = [
     sample("c", 1),
     sample("d", 2, (3, 4, 4, 0.5), 40),
 ]
+ANSWERS = [*answers("p", (1, 8, 10), [3, 40, 17]), *answers("q", None, [5, 2])]
 # bf16 keeps 8 bits: a relative error of 2^-8 per operation, some tens of operations deep.
 BF16_TOLERANCE = 0.05
 
@@ -58,6 +60,24 @@ def test_loss_and_gradients_agree_with_the_cpu(models):
             assert cosine > 0.98, name
             num_checked += 1
     assert num_checked > 10
+
+
+def test_answers_behind_a_shared_prompt_agree_with_a_prompt_each(models):
+    model = models[1]
+    results = []
+    for pack in (pack_row, pack_answers):
+        model.zero_grad(set_to_none=True)
+        result = supervised_loss(model, row_tensors(pack(ANSWERS), "cuda"), scale=0.1)
+        result.loss_sum.backward()
+        results.append((result.token_losses_N, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}))
+    (apart_N, wanted), (shared_N, got) = results
+    assert (shared_N - apart_N).norm() <= BF16_TOLERANCE * apart_N.norm()
+    for name, gradient in wanted.items():
+        if gradient.norm() > 1e-3:
+            cosine = torch.nn.functional.cosine_similarity(
+                gradient.flatten().float(), got[name].flatten().float(), dim=0
+            )
+            assert cosine > 0.98, name
 
 
 def test_no_document_sees_another_on_gpu(models):

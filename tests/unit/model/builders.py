@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from tests.fakes.model_sizes import tiny_config
 VOCAB_SIZE = 96
 TOKEN_IDS = TokenIds(image_pad=90, video_pad=91, vision_start=92, vision_end=93, end_of_turn=94, end_of_text=95)
 PATCH_VALUES = 3 * 2 * 14 * 14
+LONGEST_ANSWER = 40
 
 
 @functools.cache
@@ -78,4 +80,26 @@ def sample(name: str, *parts: int | tuple[int, int, int] | tuple[int, int, int, 
         positions_3T=mrope_positions(mm_types_T, grid_thw_N3, seconds),
         patches_PC=rng.normal(size=(int(grid_thw_N3.prod(1).sum()), PATCH_VALUES)).astype(np.float32),
         grid_thw_N3=grid_thw_N3,
+    )
+
+
+def answers(name: str, grid: tuple[int, int, int] | None, lengths: list[int]) -> list[EncodedSample]:
+    """Answers of some lengths to one prompt."""
+    whole = sample(name, 6, *([] if grid is None else [grid]), LONGEST_ANSWER)
+    start = whole.num_tokens - LONGEST_ANSWER
+    whole = replace(whole, supervised_T=np.arange(whole.num_tokens) >= start)
+    return [with_answer(whole, start, length, seed) for seed, length in enumerate(lengths)]
+
+
+def with_answer(whole: EncodedSample, start: int, length: int, seed: int) -> EncodedSample:
+    end = start + length
+    ids_T = whole.input_ids_T[:end].copy()
+    ids_T[start:] = (ids_T[start:] + seed) % 90 + 1
+    return replace(
+        whole,
+        id=f"{whole.id}-{seed}",
+        input_ids_T=ids_T,
+        supervised_T=whole.supervised_T[:end],
+        mm_types_T=whole.mm_types_T[:end],
+        positions_3T=whole.positions_3T[:, :end],
     )
