@@ -14,10 +14,11 @@ from mimo_vl.data.readers.indexed import IndexedDataset
 from mimo_vl.data.record import Record
 from mimo_vl.errors import InputError
 from mimo_vl.evaluation.evaluate import WorkerPlan, evaluate
-from mimo_vl.evaluation.models import ModelSource, load_under_test, use_threads
+from mimo_vl.evaluation.models import ModelSource, load_under_test
 from mimo_vl.evaluation.scorers import build_scorers
 from mimo_vl.evaluation.suite import Bench
 from mimo_vl.evaluation.tasks import own_tasks
+from mimo_vl.model.device import use_threads
 from mimo_vl.processing.encode import SampleEncoder
 from mimo_vl.processing.tokenizer import load_tokenizer
 from mimo_vl.rewards.math_pool import MathPool

@@ -10,10 +10,12 @@ from jobs.stage_context import StageContext
 from mimo_vl.data.report_metrics import selection_metrics
 from mimo_vl.errors import InterruptedAfterSaveError
 from mimo_vl.inference.load import load_encoder, load_engine
+from mimo_vl.model.device import use_threads
 from mimo_vl.rewards.judge import RuleJudge
 from mimo_vl.rewards.math_pool import MathPool
 from mimo_vl.rewards.router import Router
-from mimo_vl.rl.curate_stage import Curator, write_report
+from mimo_vl.rl.answer_pool import Answerer, answer_pool
+from mimo_vl.rl.curate_stage import BASE, SFT, Curator, write_report
 from mimo_vl.vocabulary import StageName
 
 
@@ -34,11 +36,21 @@ class ProgressCount:
 def main(ctx: StageContext) -> Mapping[str, float]:
     config = ctx.config
     sft_dir = ctx.input_dir(StageName.LONG_CONTEXT_SFT) / "model"
+    base_dir = ctx.input_dir(StageName.BASE) / "model"
     encoder = load_encoder(sft_dir, config.processing)
     datasets = ctx.input_dir(StageName.CURATE) / "datasets"
-    sft = load_engine(sft_dir, encoder, dtype=config.model.dtype)
-    base = load_engine(ctx.input_dir(StageName.BASE) / "model", encoder, dtype=config.model.dtype)
-    with MathPool(num_workers=config.rewards.math_workers, deadline_s=config.rewards.math_deadline_s) as math:
+    dtype, num_workers = config.model.dtype, config.curate_rl.num_workers
+    answerer = Answerer(
+        load_engines={
+            SFT: lambda: load_engine(sft_dir, encoder, dtype=dtype),
+            BASE: lambda: load_engine(base_dir, encoder, dtype=dtype),
+        },
+        encoder=encoder,
+    )
+    with (
+        MathPool(num_workers=config.rewards.math_workers, deadline_s=config.rewards.math_deadline_s) as math,
+        answer_pool(answerer, num_workers=num_workers, start_worker=lambda: use_threads(num_workers)) as pool,
+    ):
         curator = Curator(
             config=config.curate_rl,
             seed=config.seed,
@@ -50,7 +62,7 @@ def main(ctx: StageContext) -> Mapping[str, float]:
             on_progress=ProgressCount(ctx),
             families=config.rl.families,
         )
-        report = {**curator.curate_prompts(sft), **curator.make_pairs(sft, base)}
+        report = curator.curate(pool)
     write_report(ctx.out_dir, report)
     ctx.shown.record(selection_metrics(report))
     prompts = [counts for name, counts in report.items() if name.startswith("rl-")]

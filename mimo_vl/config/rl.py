@@ -31,6 +31,8 @@ class CurateRlConfig:
     """Length at which an answer is cut."""
     temperature: PositiveFloat = 1.0
     """Of the sampled answers."""
+    num_workers: PositiveInt = unhashed(1)
+    """Processes that answer, each with its share of the cores; results do not depend on it. With a GPU: 1."""
 
 
 @config

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +24,6 @@ class ModelSource:
     name: str
     folder: Path
     digest: str
-
-
-def use_threads(num_workers: int) -> None:
-    """Share this machine's cores between so many workers."""
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // num_workers))
 
 
 def load_under_test(source: ModelSource, processing: ProcessingConfig, *, dtype: str) -> ModelUnderTest:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ from mimo_vl.evaluation.infer import InferPlan, ModelUnderTest, infer
 from mimo_vl.evaluation.response_log import ResponseLog
 from mimo_vl.evaluation.score import score_responses, write_results
 from mimo_vl.evaluation.task import EvalItem, InferPass, Scorers, TaskSpec
+from mimo_vl.forked import end_with_parent
 from mimo_vl.schema.sample import MediaRef
 
 # How soon a stop request, or the end of the parent, is noticed.
@@ -133,15 +132,8 @@ def _enter_worker(bench: Bench, stop: Event, parent_pid: int, start_worker: Call
     global _bench
     _bench = bench
     bench.should_stop = stop.is_set
-    threading.Thread(target=_end_with_parent, args=(parent_pid,), daemon=True).start()
+    end_with_parent(parent_pid)
     start_worker()
-
-
-def _end_with_parent(parent_pid: int) -> None:
-    """A worker whose parent was killed would wait for work forever."""
-    while os.getppid() == parent_pid:
-        time.sleep(_POLL_S)
-    os._exit(1)
 
 
 def _run_in_worker(unit: Unit) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from mimo_vl.errors import ConfigError
@@ -24,3 +26,8 @@ def require_device(*, has_gpu: bool) -> None:
             "the pod's limits reserve a GPU but torch sees none; use an image with CUDA, whose driver the node has, or "
             "reserve no GPU for this group"
         )
+
+
+def use_threads(num_workers: int) -> None:
+    """Share this machine's cores between so many workers."""
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // num_workers))

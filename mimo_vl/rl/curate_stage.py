@@ -10,7 +10,7 @@ Writes under `out_dir`:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +20,10 @@ from mimo_vl.data.readers.indexed import IndexedDataset
 from mimo_vl.data.step import Tally
 from mimo_vl.data.writers.dataset import seal_dataset
 from mimo_vl.data.writers.shard import ShardWriter
-from mimo_vl.inference.engine import Engine
 from mimo_vl.processing.encode import SampleEncoder
 from mimo_vl.rewards.judge import Judge
 from mimo_vl.rewards.requests import score_request
+from mimo_vl.rl.answer_pool import AnswerPool, Answers
 from mimo_vl.rl.curation import PassRate, PromptFate, choose_prompts, pass_rate
 from mimo_vl.rl.preference import PairCounts, heldout_queries, rank_pairs
 from mimo_vl.rl.prompts import dataset_name
@@ -35,8 +35,8 @@ from mimo_vl.schema.sample import AnswerModel, PreferencePair, Sample
 from mimo_vl.vocabulary import RlFamily
 
 QUERY_KINDS = {"text": RlFamily.PREFERENCE_TEXT, "multimodal": RlFamily.PREFERENCE_MULTIMODAL}
-# Prompts per call of the engine: small enough to show progress, large enough to fill its batches.
-_CALL_SIZE = 96
+# Names of the models that answer.
+SFT, BASE = "sft", "base"
 
 OnProgress = Callable[[str, int], None]
 
@@ -60,38 +60,34 @@ class Curator:
     on_progress: OnProgress
     families: Sequence[RlFamily]
 
-    def curate_prompts(self, engine: Engine) -> dict[str, dict[str, int]]:
-        """All families; returns the counts of prompts by fate."""
-        report: dict[str, dict[str, int]] = {}
-        for family in self.families:
-            name = dataset_name(family)
-            dataset = IndexedDataset(self.source_dir / name)
-            fates = [PromptFate.KEPT] * len(dataset)
-            if family not in QUERY_KINDS.values():
-                rates = self._pass_rates(dataset, engine, name)
-                fates = choose_prompts(rates, self.config)
-                verdicts = [PromptVerdict(fate=f, rate=r).to_json() for f, r in zip(fates, rates, strict=True)]
-                _write_lines(self.out_dir / "pass_rates" / f"{family}.jsonl", verdicts)
-            is_kept = {PromptFate.KEPT, PromptFate.KEPT_TO_FILL}
-            write_subset(dataset, [i for i, f in enumerate(fates) if f in is_kept], self.out_dir / "datasets", name)
-            report[name] = dict(sorted(Counter(str(f) for f in fates).items()))
+    def curate(self, pool: AnswerPool) -> dict[str, dict[str, int]]:
+        """Prompts of all families, then pairs of both kinds; returns the counts of prompts by fate and of pairs.
+
+        Every question is asked at once, so that no process waits while answers are judged.
+        """
+        rated = [family for family in self.families if family not in QUERY_KINDS.values()]
+        rollouts = {f: self._ask(pool, SFT, dataset_name(f), self.config.rollouts_per_prompt) for f in rated}
+        own = {k: self._ask(pool, SFT, f"queries-{k}", self.config.answers_per_query) for k in QUERY_KINDS}
+        other = {k: self._ask(pool, BASE, f"queries-{k}", self.config.base_answers_per_query) for k in QUERY_KINDS}
+        report = {dataset_name(f): self._curate_family(f, rollouts.get(f)) for f in self.families}
+        for kind in QUERY_KINDS:
+            answers = [_by_model(sft, base) for sft, base in zip(own[kind], other[kind], strict=True)]
+            report[f"pairs-{kind}"] = self._write_pairs(kind, IndexedDataset(self._folder(f"queries-{kind}")), answers)
         return report
 
-    def make_pairs(self, sft: Engine, base: Engine) -> dict[str, dict[str, int]]:
-        """Pairs of both kinds; returns their counts."""
-        report: dict[str, dict[str, int]] = {}
-        for kind in QUERY_KINDS:
-            dataset = IndexedDataset(self.source_dir / f"queries-{kind}")
-            answers = [
-                _by_model(own, other)
-                for own, other in zip(
-                    self._answers(dataset, sft, self.config.answers_per_query, f"pairs-{kind} sft"),
-                    self._answers(dataset, base, self.config.base_answers_per_query, f"pairs-{kind} base"),
-                    strict=True,
-                )
-            ]
-            report[f"pairs-{kind}"] = self._write_pairs(kind, dataset, answers)
-        return report
+    def _curate_family(self, family: RlFamily, answers: Iterator[list[str]] | None) -> dict[str, int]:
+        """None: nothing is rated, all prompts stay."""
+        name = dataset_name(family)
+        dataset = IndexedDataset(self._folder(name))
+        fates = [PromptFate.KEPT] * len(dataset)
+        if answers is not None:
+            rates = self._pass_rates(dataset, answers)
+            fates = choose_prompts(rates, self.config)
+            verdicts = [PromptVerdict(fate=f, rate=r).to_json() for f, r in zip(fates, rates, strict=True)]
+            _write_lines(self.out_dir / "pass_rates" / f"{family}.jsonl", verdicts)
+        is_kept = {PromptFate.KEPT, PromptFate.KEPT_TO_FILL}
+        write_subset(dataset, [i for i, f in enumerate(fates) if f in is_kept], self.out_dir / "datasets", name)
+        return dict(sorted(Counter(str(f) for f in fates).items()))
 
     def _write_pairs(
         self, kind: str, dataset: IndexedDataset, answers: Sequence[Mapping[str, AnswerModel]]
@@ -113,8 +109,7 @@ class Curator:
         sizes = {f"{name}_pairs": len(members) for name, members in split.items()}
         return {**dict(sorted(counts.counts.items())), **sizes}
 
-    def _pass_rates(self, dataset: IndexedDataset, engine: Engine, name: str) -> list[PassRate]:
-        answers = self._answers(dataset, engine, self.config.rollouts_per_prompt, name)
+    def _pass_rates(self, dataset: IndexedDataset, answers: Iterator[list[str]]) -> list[PassRate]:
         rates: list[PassRate] = []
         for index, texts in enumerate(answers):
             sample = dataset.sample(index)
@@ -126,21 +121,23 @@ class Curator:
         sizes = [self.encoder.resized_size(m) for m in sample.media]
         return score_request(sample, text, request_id=f"{sample.id}/{number}", seen_sizes=sizes)
 
-    def _answers(self, dataset: IndexedDataset, engine: Engine, count: int, what: str) -> list[list[str]]:
-        """`count` sampled answers per prompt, in order."""
+    def _folder(self, name: str) -> Path:
+        return self.source_dir / name
+
+    def _ask(self, pool: AnswerPool, model: str, name: str, count: int) -> Iterator[list[str]]:
+        """`count` sampled answers to each prompt of a dataset, in order."""
         params = SamplingParams(
             temperature=self.config.temperature,
             max_new_tokens=self.config.max_new_tokens,
             num_samples=count,
             seed=self.seed,
         )
-        answers: list[list[str]] = []
-        for start in range(0, len(dataset), _CALL_SIZE):
-            records = [dataset[i] for i in range(start, min(start + _CALL_SIZE, len(dataset)))]
-            prompts = [self.encoder.encode_prompt(r.sample, r.media) for r in records]
-            answers.extend([c.text for c in group] for group in engine.generate(prompts, params))
-            self.on_progress(what, len(records))
-        return answers
+        return self._reported(f"{name} {model}", pool.submit(model, self._folder(name), params))
+
+    def _reported(self, what: str, parts: Iterator[Answers]) -> Iterator[list[str]]:
+        for part in parts:
+            self.on_progress(what, len(part))
+            yield from part
 
 
 def _by_model(sft: Sequence[str], base: Sequence[str]) -> dict[str, AnswerModel]:

@@ -92,15 +92,16 @@ def build_rl_world(root: Path) -> RlWorld:
     save_reward_model(reward_model, reward, kind="text")
     for folder in (policy, reward):
         tokenizer.save(folder)
-    _write_prompts(root / "prompts" / "datasets" / f"rl-{RlFamily.PREFERENCE_TEXT}", texts)
+    write_prompts(root / "prompts" / "datasets" / f"rl-{RlFamily.PREFERENCE_TEXT}", texts)
     world = RlWorld(root)
     world.publish(LocalStore(root / "store"))
     return world
 
 
-def _write_prompts(folder: Path, texts: list[str]) -> None:
+def write_prompts(folder: Path, texts: list[str], count: int = NUM_PROMPTS) -> None:
+    """A dataset of `count` text prompts, named prompt-0, prompt-1, ..."""
     writer = ShardWriter(folder, 0)
-    for number in range(NUM_PROMPTS):
+    for number in range(count):
         text = f"{texts[number % len(texts)]} {number}"
         sample = Sample(
             id=f"prompt-{number}",
@@ -112,4 +113,4 @@ def _write_prompts(folder: Path, texts: list[str]) -> None:
             family=RlFamily.PREFERENCE_TEXT,
         )
         writer.write(Record(sample=sample), num_tokens=10, num_patches=0)
-    seal_dataset(folder, folder.name, [writer.close(Tally(seen=NUM_PROMPTS, kept=NUM_PROMPTS))])
+    seal_dataset(folder, folder.name, [writer.close(Tally(seen=count, kept=count))])
