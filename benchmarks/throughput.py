@@ -35,7 +35,7 @@ _SUPERVISED_SHARE = 0.25
 def run() -> list[BenchRow]:
     samples = [_sample(i) for i in range(NUM_SAMPLES)]
     num_tokens = sum(s.num_tokens for s in samples)
-    packed, padded = _model(), _model()
+    packed, padded = tiny_model(), tiny_model()
     ours, baseline = _packed_step(prepare_model(packed), samples), _padded_step(padded, samples)
     equal = abs(ours() - baseline()) < 1e-3
     ours_s, baseline_s = interleaved_medians(ours, baseline)
@@ -54,7 +54,7 @@ def run() -> list[BenchRow]:
     ]
 
 
-def _model() -> Qwen2_5_VLForConditionalGeneration:
+def tiny_model() -> Qwen2_5_VLForConditionalGeneration:
     torch.manual_seed(0)
     config = build_model_config(compose("tiny").model, vocab_size=VOCAB, token_ids=TOKEN_IDS)
     return Qwen2_5_VLForConditionalGeneration(config).train()
