@@ -17,7 +17,7 @@ from mimo_vl.errors import WeightVersionError
 from mimo_vl.inference.engine import TextDecoder
 from mimo_vl.inference.group_cache import ATTENTION_NAME, GroupCache, register_attention
 from mimo_vl.inference.sampling import draw_tokens, sample_uniforms, sampling_logprobs
-from mimo_vl.model.attention import use_varlen_attention
+from mimo_vl.model.checkpoint import prepare_model
 from mimo_vl.model.packed import RowTensors, row_tensors, visual_features
 from mimo_vl.model.upstream import Qwen2_5_VLForConditionalGeneration
 from mimo_vl.processing.packed_row import EncodedSample, pack_row
@@ -55,8 +55,7 @@ class HfEngine:
         `max_rows` bounds prompts * samples that are decoded together; it fixes the composition of batches.
         """
         register_attention()
-        use_varlen_attention(model)
-        self._model = model.eval()
+        self._model = prepare_model(model).eval()
         self._decoder = decoder
         self._stop_token_ids = tuple(stop_token_ids)
         self._max_rows = max_rows
@@ -124,7 +123,7 @@ class HfEngine:
         if row.grids:
             features_MD = visual_features(self._model, row.patches_PC, row.grids)
             h_TD = h_TD.index_copy(0, row.visual_index_M, features_MD.to(h_TD.dtype))
-        out_1TD = self._model.model.language_model(
+        out_1ND = self._model.model.language_model(
             inputs_embeds=h_TD[None],
             position_ids=row.positions_3T[:, None],
             attention_mask={"full_attention": None},
@@ -132,8 +131,9 @@ class HfEngine:
             use_cache=True,
             cu_seq_lens_q=row.cu_seqlens_S1,
             max_length_q=max(b - a for a, b in pairwise(row.boundaries)),
+            read_index=row.last_index_S,
         ).last_hidden_state
-        return out_1TD[0, row.last_index_S]
+        return out_1ND[0]
 
     def _decode_step(self, ids_R: torch.Tensor, position_R: torch.Tensor, cache: GroupCache) -> torch.Tensor:
         """h_RD after one more token per row."""

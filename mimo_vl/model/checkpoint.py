@@ -16,7 +16,7 @@ from mimo_vl.errors import InputError
 from mimo_vl.importing import imports_refused
 from mimo_vl.model.attention import use_varlen_attention
 from mimo_vl.model.language_head import install_language_head
-from mimo_vl.model.layers import install_fast_layers
+from mimo_vl.model.layers import install_fast_layers, install_last_layer
 from mimo_vl.model.upstream import PreTrainedModel, Qwen2_5_VLForConditionalGeneration, transformers_logging
 
 _MAX_SHARD_SIZE = "5GB"
@@ -27,6 +27,7 @@ def prepare_model(model: Qwen2_5_VLForConditionalGeneration) -> Qwen2_5_VLForCon
     use_varlen_attention(model)
     install_language_head(model)
     install_fast_layers(model)
+    install_last_layer(model)
     return model
 
 

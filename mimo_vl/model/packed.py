@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from mimo_vl.model.attention import TEXT_ATTENTION
+from mimo_vl.model.layers import LastLayer
 from mimo_vl.model.upstream import Qwen2_5_VLForConditionalGeneration
 from mimo_vl.model.vision_layout import Grid, vision_layout
 from mimo_vl.processing.packed_row import PackedRow
@@ -86,18 +87,16 @@ def _predict_index(row: PackedRow, supervised_N: torch.Tensor, segment_N: torch.
     return torch.where(is_first_N, cu_seqlens_S1[prefix_N + 1] - 1, supervised_N - 1)
 
 
-def packed_hidden_states(model: Qwen2_5_VLForConditionalGeneration, rows: RowTensors) -> torch.Tensor:
-    """Final hidden states [T, D] (after the last norm) of a packed row.
+def packed_hidden_states(
+    model: Qwen2_5_VLForConditionalGeneration, rows: RowTensors, at_N: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Final hidden states (after the last norm) of a packed row: [N, D] at the positions `at_N`, [T, D] without it.
 
     Raises:
-        ValueError: the model was not prepared by `use_varlen_attention`, or placeholders and features differ in number.
+        ValueError: the model was not prepared, or placeholders and features differ in number.
     """
     language_model = model.model.language_model
-    if language_model.config._attn_implementation != TEXT_ATTENTION:
-        raise ValueError(
-            f"attention implementation is {language_model.config._attn_implementation!r}, wanted 'varlen': samples of "
-            "a packed row would attend to each other; load the model by load_model() or call prepare_model()"
-        )
+    _require_prepared(language_model)
     embeds_TD = language_model.embed_tokens(rows.input_ids_T)
     if rows.grids:
         features_MD = visual_features(model, rows.patches_PC, rows.grids).to(embeds_TD.dtype)
@@ -120,9 +119,20 @@ def packed_hidden_states(model: Qwen2_5_VLForConditionalGeneration, rows: RowTen
         cu_seq_lens_q=rows.cu_seqlens_S1,
         max_length_q=max(b - a for a, b in zip(rows.boundaries, rows.boundaries[1:], strict=False)),
         segment_prefixes=rows.prefixes,
+        read_index=at_N,
     )
-    h_TD: torch.Tensor = output.last_hidden_state[0]
-    return h_TD
+    h_ND: torch.Tensor = output.last_hidden_state[0]
+    return h_ND
+
+
+def _require_prepared(language_model: torch.nn.Module) -> None:
+    attention, last = language_model.config._attn_implementation, language_model.layers[-1]  # type: ignore[union-attr,index]
+    if attention != TEXT_ATTENTION or not isinstance(last, LastLayer):
+        raise ValueError(
+            f"attention implementation is {attention!r}, wanted 'varlen', and the last layer a {type(last).__name__}, "
+            "wanted a LastLayer: samples of a packed row would attend to each other; load the model by load_model() or "
+            "call prepare_model()"
+        )
 
 
 def visual_features(

@@ -34,7 +34,7 @@ class RewardModel(nn.Module):
 
     def forward(self, rows: RowTensors) -> torch.Tensor:
         """Scores [S], float32."""
-        h_SD = packed_hidden_states(self.trunk, rows)[rows.last_index_S]
+        h_SD = packed_hidden_states(self.trunk, rows, rows.last_index_S)
         scores_S: torch.Tensor = self.head(h_SD.float())[:, 0]
         return scores_S
 

@@ -39,7 +39,7 @@ def supervised_loss(
         scale: factor of the sum; for the mean over a global batch, ranks * accumulation / supervised tokens in all.
         weights_N: constant factor per supervised token (advantages in RL: loss = -sum A log p), None = 1.
     """
-    h_ND = packed_hidden_states(model, rows)[rows.predict_index_N]
+    h_ND = packed_hidden_states(model, rows, rows.predict_index_N)
     task = LossTask(rows.targets_N, chunk=chunk, scale=scale, weights_N=weights_N)
     loss_sum = language_head(model)(h_ND, task)
     return SupervisedLoss(loss_sum=loss_sum, token_losses_N=task.token_losses_N, segment_N=rows.segment_N)
@@ -53,7 +53,7 @@ def token_logprobs(
     chunk: int = DEFAULT_CHUNK,
 ) -> torch.Tensor:
     """Log-probability [N] of each supervised token under the sampling distribution; differentiable."""
-    h_ND = packed_hidden_states(model, rows)[rows.predict_index_N]
+    h_ND = packed_hidden_states(model, rows, rows.predict_index_N)
     logprobs_N: torch.Tensor = language_head(model)(
         h_ND, LogprobTask(rows.targets_N, temperature=temperature, chunk=chunk)
     )

@@ -22,6 +22,7 @@ with imports_refused("scipy", "sklearn"), uncollected():
     from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
         Qwen2_5_VisionPatchEmbed,
         Qwen2_5_VisionTransformerPretrainedModel,
+        Qwen2_5_VLDecoderLayer,
         Qwen2_5_VLRMSNorm,
     )
     from transformers.utils import logging as transformers_logging
@@ -39,6 +40,7 @@ __all__ = [
     "Qwen2ForCausalLM",
     "Qwen2RMSNorm",
     "Qwen2_5_VLConfig",
+    "Qwen2_5_VLDecoderLayer",
     "Qwen2_5_VLForConditionalGeneration",
     "Qwen2_5_VLRMSNorm",
     "Qwen2_5_VLVisionConfig",

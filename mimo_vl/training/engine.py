@@ -27,6 +27,8 @@ from mimo_vl.training.world import World
 
 _MODEL_TAG = "state"
 _UNIVERSAL_TAG = "universal"
+# DeepSpeed's own value, in elements.
+_REDUCE_BUCKET_SIZE = 500_000_000
 # Never print DeepSpeed's own step line: ours has the same facts.
 _NEVER = 2**31 - 1
 
@@ -90,7 +92,10 @@ class TrainingEngine:
 
         self._config = config
         self._torch_optimizer = optimizer
-        self._engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=_deepspeed_config(config))
+        num_trained = sum(getattr(p, "ds_numel", p.numel()) for g in optimizer.param_groups for p in g["params"])
+        self._engine, *_ = deepspeed.initialize(
+            model=module, optimizer=optimizer, config=_deepspeed_config(config, num_trained)
+        )
         self._unsharded_grad_norm = math.nan
         self._base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
 
@@ -203,7 +208,7 @@ def convert_to_universal(source: Path, directory: Path, *, zero_stage: int) -> N
         ds_to_universal.main(arguments)
 
 
-def _deepspeed_config(config: EngineConfig) -> Mapping[str, object]:
+def _deepspeed_config(config: EngineConfig, num_trained: int) -> Mapping[str, object]:
     return {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": config.num_micro_batches,
@@ -214,6 +219,8 @@ def _deepspeed_config(config: EngineConfig) -> Mapping[str, object]:
             "stage": config.zero_stage,
             "overlap_comm": False,
             "contiguous_gradients": True,
+            # Allocated anew in each step: no larger than all gradients, or a small model touches fresh pages of 2 GB.
+            "reduce_bucket_size": min(_REDUCE_BUCKET_SIZE, num_trained),
             # Small tensors (norms, biases) stay whole: gathering them one by one costs more than they weigh.
             "stage3_param_persistence_threshold": 10_000,
         },

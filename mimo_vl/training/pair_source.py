@@ -3,6 +3,7 @@
 # Shapes: S segments of the row, two per pair
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,11 @@ def read_pairs(folder: Path, kind: str, split: str) -> PairSet:
 
 
 class PairSource:
-    """A BatchSource: every epoch is a permutation of the pairs; the last step of an epoch fills up from the next."""
+    """A BatchSource: every epoch is a permutation of the prompts; the last step of an epoch fills up from the next.
+
+    All pairs of a prompt follow each other, so that they are compared in one step (Ouyang et al. 2022, 3.5) and share
+    the prompt in its rows.
+    """
 
     def __init__(
         self,
@@ -69,6 +74,8 @@ class PairSource:
         self._pairs = pairs
         self._encoder = encoder
         self._seed = seed
+        self._pairs_of_prompt = _pairs_of_prompt(pairs.pairs)
+        self._order = functools.lru_cache(maxsize=2)(self._epoch_order)
         self._pairs_per_step = pairs_per_step
         self._pairs_per_micro_batch = pairs_per_micro_batch
         self._world = world
@@ -83,14 +90,27 @@ class PairSource:
         return [self._at(position) for position in range(start, start + self._pairs_per_step)]
 
     def micro_batches(self, step: int) -> list[MicroBatch]:
-        mine = self.indices(step)[self._world.rank :: self._world.size]
+        indices, rank, num_ranks = self.indices(step), self._world.rank, self._world.size
+        mine = indices[len(indices) * rank // num_ranks : len(indices) * (rank + 1) // num_ranks]
         size = self._pairs_per_micro_batch
         return [pair_micro_batch(self._pairs, mine[i : i + size], self._encoder) for i in range(0, len(mine), size)]
 
     def _at(self, position: int) -> int:
         epoch, place = divmod(position, len(self._pairs.pairs))
+        return self._order(epoch)[place]
+
+    def _epoch_order(self, epoch: int) -> list[int]:
         rng = np.random.default_rng([self._seed, _ORDER_STREAM, epoch])
-        return int(rng.permutation(len(self._pairs.pairs))[place])
+        prompts = rng.permutation(len(self._pairs_of_prompt)).tolist()
+        return [index for prompt in prompts for index in self._pairs_of_prompt[prompt]]
+
+
+def _pairs_of_prompt(pairs: Sequence[PreferencePair]) -> list[list[int]]:
+    """Indices of the pairs, by prompt in order of appearance."""
+    found: dict[str, list[int]] = {}
+    for index, pair in enumerate(pairs):
+        found.setdefault(pair.prompt.id, []).append(index)
+    return list(found.values())
 
 
 def pair_micro_batch(pairs: PairSet, indices: Sequence[int], encoder: SampleEncoder) -> MicroBatch:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionPatchEmbed, Qwen2_5_VLRMSNorm
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
+    Qwen2_5_VisionPatchEmbed,
+    Qwen2_5_VLDecoderLayer,
+    Qwen2_5_VLRMSNorm,
+)
 
-from mimo_vl.model.layers import PatchProjection, RmsNorm, install_fast_layers
+from mimo_vl.model.layers import LastLayer, PatchProjection, RmsNorm, install_fast_layers
+from mimo_vl.model.packed import packed_hidden_states, row_tensors
+from mimo_vl.model.supervised import supervised_loss
+from mimo_vl.processing.packed_row import pack_row
+from tests.unit.model.builders import sample, tiny_model
 
 PATCHES_PC = torch.randn(50, 1176, generator=torch.Generator().manual_seed(0))
 
@@ -83,3 +94,28 @@ def test_frozen_layers_get_no_gradient() -> None:
     fast(inputs_PC).sum().backward()
     assert all(parameter.grad is None for parameter in fast.parameters())
     assert inputs_PC.grad is not None
+
+
+def test_the_last_layer_gives_the_rows_that_are_read(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path)
+    assert isinstance(model.model.language_model.layers[-1], LastLayer)
+    row = row_tensors(pack_row([sample("a", 9), sample("b", 3, (1, 4, 4), 6)]))
+    everything_TD = packed_hidden_states(model, row)
+    read_N = torch.tensor([8, 2, 2, 11])
+    torch.testing.assert_close(packed_hidden_states(model, row, read_N), everything_TD[read_N])
+    assert packed_hidden_states(model, row, read_N[:0]).shape == (0, everything_TD.shape[1])
+
+
+def test_a_row_without_a_target_gives_every_parameter_a_zero_gradient(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path)
+    silent = pack_row([replace(sample("a", 9), supervised_T=np.zeros(9, dtype=np.bool_))])
+    supervised_loss(model, row_tensors(silent)).loss_sum.backward()
+    assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
+
+
+def test_a_model_with_a_stock_last_layer_is_refused(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path)
+    layers = model.model.language_model.layers
+    layers[-1] = Qwen2_5_VLDecoderLayer(model.config.text_config, len(layers) - 1)
+    with pytest.raises(ValueError, match="prepare_model"):
+        packed_hidden_states(model, row_tensors(pack_row([sample("a", 9)])))

@@ -5,35 +5,16 @@ from __future__ import annotations
 import pytest
 
 from mimo_vl.intervals import wilson
-from mimo_vl.schema.sample import AnswerModel, Message, PreferencePair, Sample, TextPart
+from mimo_vl.schema.sample import AnswerModel
 from mimo_vl.training.pair_accuracy import pair_accuracy
-from mimo_vl.vocabulary import DataType, Language, Split
+from tests.unit.training.pairs import pair
 
 SFT, BASE = AnswerModel.SFT, AnswerModel.BASE
 
 
-def _pair(query: str, number: int, chosen_by: AnswerModel, rejected_by: AnswerModel) -> PreferencePair:
-    prompt = Sample(
-        id=query,
-        data_type=DataType.INSTRUCTION,
-        language=Language.EN,
-        split=Split.HELDOUT,
-        messages=(Message(role="user", parts=(TextPart(text="?"),)),),
-    )
-    return PreferencePair(
-        id=f"{query}/{number}",
-        prompt=prompt,
-        chosen="a",
-        rejected="b",
-        chosen_by=chosen_by,
-        rejected_by=rejected_by,
-        judge="j",
-    )
-
-
 def test_pairs_of_one_query_widen_the_interval() -> None:
     # 20 queries of six pairs, all six right in 15 of them.
-    pairs = [_pair(f"q{i // 6}", i, SFT, SFT) for i in range(120)]
+    pairs = [pair(f"q{i // 6}", i, SFT, SFT) for i in range(120)]
     values = pair_accuracy(pairs, {i: float(i < 90) for i in range(120)})
     assert values["pairwise_accuracy"] == 0.75
     assert (values["heldout_pairs"], values["heldout_queries"]) == (120.0, 20.0)
@@ -43,8 +24,8 @@ def test_pairs_of_one_query_widen_the_interval() -> None:
 
 def test_pairs_against_base_do_not_hide_those_that_are_hard() -> None:
     # Base against SFT, either chosen, is always right; two SFT answers are right half of the time.
-    pairs = [_pair(f"q{i}", 0, SFT, BASE) for i in range(9)] + [_pair("q9", 0, BASE, SFT)]
-    pairs += [_pair(f"q{i}", 1, SFT, SFT) for i in range(10)]
+    pairs = [pair(f"q{i}", 0, SFT, BASE) for i in range(9)] + [pair("q9", 0, BASE, SFT)]
+    pairs += [pair(f"q{i}", 1, SFT, SFT) for i in range(10)]
     values = pair_accuracy(pairs, dict.fromkeys(range(10), 1.0) | {10 + i: float(i % 2) for i in range(10)})
     assert values["pairwise_accuracy"] == 0.75
     assert values["pairwise_accuracy_base_sft"] == 1.0
