@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from mimo_vl.model.segments import SegmentGroup, segment_groups
+from mimo_vl.model.segments import Continuation, SegmentGroup, segment_groups
 from mimo_vl.model.upstream import (
     ALL_ATTENTION_FUNCTIONS,
     ALL_MASK_ATTENTION_FUNCTIONS,
@@ -63,12 +63,12 @@ def text_attention(
     scaling: float | None = None,
     cu_seq_lens_q: torch.Tensor | None = None,
     max_length_q: int | None = None,
-    segment_prefixes: tuple[int, ...] = (),
+    continuation: Continuation | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Take query [1, H, T, K], key and value [1, G, T, K], boundaries [S + 1]; give [1, T, H, K].
 
-    `segment_prefixes`: for each segment the earlier one that it continues and sees, -1 = none; () = -1 for all.
+    `continuation`: which segments continue another one, and see it; None = no segment does.
     """
     if cu_seq_lens_q is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
@@ -80,7 +80,7 @@ def text_attention(
         max_length_q,
         is_causal=True,
         scaling=scaling,
-        prefixes=segment_prefixes,
+        continuation=continuation,
     )
     return out, None
 
@@ -110,18 +110,19 @@ def _varlen(
     *,
     is_causal: bool,
     scaling: float | None,
-    prefixes: tuple[int, ...] = (),
+    continuation: Continuation | None = None,
 ) -> torch.Tensor:
     if query.shape[0] != 1:
         raise ValueError(f"varlen attention got a batch of {query.shape[0]} rows, wanted 1; pack samples into one row")
     q_THK, k_TGK, v_TGK = (x[0].transpose(0, 1) for x in (query, key, value))
     if query.is_cuda and query.dtype in _FLASH_DTYPES:
-        keys = _flash_keys(tuple(cu_seqlens.tolist()), prefixes, query.device) if prefixes else None
+        keys = None if continuation is None else _flash_keys(continuation, query.device)
         out_THK = _flash(q_THK, k_TGK, v_TGK, cu_seqlens, max_length, is_causal=is_causal, scaling=scaling, keys=keys)
     else:
         boundaries = tuple(cu_seqlens.tolist())
         if boundaries[-1] != query.shape[2]:
             raise ValueError(f"segments end at {boundaries[-1]} but the row has {query.shape[2]} tokens")
+        prefixes = () if continuation is None else continuation.prefixes
         out_THK = _grouped_sdpa(q_THK, k_TGK, v_TGK, boundaries, prefixes, is_causal=is_causal, scaling=scaling)
     return out_THK[None]
 
@@ -228,9 +229,11 @@ class _FlashKeys:
 
 
 @functools.lru_cache(maxsize=16)
-def _flash_keys(boundaries: tuple[int, ...], prefixes: tuple[int, ...], device: torch.device) -> _FlashKeys:
-    spans = [torch.arange(start, end) for start, end in pairwise(boundaries)]
-    keys = [span if p < 0 else torch.cat([spans[p], span]) for span, p in zip(spans, prefixes, strict=True)]
+def _flash_keys(continuation: Continuation, device: torch.device) -> _FlashKeys:
+    spans = [torch.arange(start, end) for start, end in pairwise(continuation.boundaries)]
+    keys = [
+        span if p < 0 else torch.cat([spans[p], span]) for span, p in zip(spans, continuation.prefixes, strict=True)
+    ]
     lengths = [len(span) for span in keys]
     return _FlashKeys(
         index=torch.cat(keys).to(device),

@@ -15,6 +15,7 @@ import torch
 
 from mimo_vl.model.attention import TEXT_ATTENTION
 from mimo_vl.model.layers import LastLayer
+from mimo_vl.model.segments import Continuation
 from mimo_vl.model.upstream import Qwen2_5_VLForConditionalGeneration
 from mimo_vl.model.vision_layout import Grid, vision_layout
 from mimo_vl.processing.packed_row import PackedRow
@@ -118,7 +119,7 @@ def packed_hidden_states(
         use_cache=False,
         cu_seq_lens_q=rows.cu_seqlens_S1,
         max_length_q=max(b - a for a, b in zip(rows.boundaries, rows.boundaries[1:], strict=False)),
-        segment_prefixes=rows.prefixes,
+        continuation=Continuation(rows.boundaries, rows.prefixes) if rows.prefixes else None,
         read_index=at_N,
     )
     h_ND: torch.Tensor = output.last_hidden_state[0]

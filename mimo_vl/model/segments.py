@@ -21,6 +21,14 @@ _MIN_LENGTH_RATIO = 0.9
 
 
 @dataclass(frozen=True)
+class Continuation:
+    """Known on the host: boundaries of the segments, and for each the earlier one that it continues, -1 = none."""
+
+    boundaries: tuple[int, ...]
+    prefixes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class SegmentGroup:
     """`num_segments` segments, each padded to `length` slots. token_of_slot: [num_segments * length] index of the
     token in the row (padding repeats the segment's last token), or None where slots and tokens coincide.

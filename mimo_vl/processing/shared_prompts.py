@@ -56,7 +56,7 @@ def _runs(samples: Sequence[EncodedSample]) -> Iterator[list[EncodedSample]]:
 
 def _has_same_prompt(a: EncodedSample, b: EncodedSample) -> bool:
     length = _prompt_length(a)
-    if length != _prompt_length(b) or a.mm_types_T[length:].any() or b.mm_types_T[length:].any():
+    if length == 0 or length != _prompt_length(b) or a.mm_types_T[length:].any() or b.mm_types_T[length:].any():
         return False
     return (
         np.array_equal(a.input_ids_T[:length], b.input_ids_T[:length])

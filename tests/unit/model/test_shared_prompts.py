@@ -95,3 +95,15 @@ def test_samples_without_a_common_prompt_are_packed_as_ever() -> None:
     assert row.prefix_S == ()
     np.testing.assert_array_equal(row.cu_seqlens_S1, wanted.cu_seqlens_S1)
     np.testing.assert_array_equal(row.supervised_T, wanted.supervised_T)
+
+
+def test_samples_of_one_token_have_no_prompt_to_share() -> None:
+    one = answers("text", None, [1])[0]
+    single = replace(
+        one,
+        input_ids_T=one.input_ids_T[:1],
+        supervised_T=np.array([False]),
+        mm_types_T=one.mm_types_T[:1],
+        positions_3T=one.positions_3T[:, :1],
+    )
+    assert pack_answers([single, single]).prefix_S == ()
