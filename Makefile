@@ -73,7 +73,7 @@ setup-kfp: $(VENV)-kfp/.kfp ## create .venv-kfp, the environment of the pipeline
 
 setup-bench: $(VENV)/.bench ## the same, with the libraries that the benchmarks compare with
 
-demo: setup ## run the whole pipeline at the tiny profile (16 to 30 minutes on 2 cores, by their speed), end with a report
+demo: setup ## run the whole pipeline at the tiny profile (up to 20 minutes on 2 cores, by their speed), end with a report
 	$(BIN)/mimo run --profile tiny --run-dir $(RUN_DIR)
 
 demo-ci: setup ## the same graph with few steps and no learning thresholds (up to 8 minutes)
