@@ -15,7 +15,7 @@ def build_adamw(
 ) -> torch.optim.AdamW:
     """Groups with their own rates and weight decay (see `parameter_groups`).
 
-    On a CPU the update is one pass over weights, gradients and moments instead of ten.
+    On a CPU the update is one pass over weights, gradients and moments.
     """
     return torch.optim.AdamW(
         [dict(group) for group in groups],
