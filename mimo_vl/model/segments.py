@@ -70,7 +70,7 @@ def segment_groups(
     spans = [(start, end) for (start, end), p in zip(all_spans, prefixes, strict=True) if end > start and p < 0]
     continued = [(all_spans[p], span) for span, p in zip(all_spans, prefixes, strict=True) if p >= 0]
     groups = [
-        _group([spans[i] for i in sorted(members)], identity=len(members) == len(all_spans))
+        _group([spans[i] for i in sorted(members)], identity=len(members) == len(spans) and not continued)
         for members in _by_length([end - start for start, end in spans], allow_padding)
     ]
     groups += [_continued_group(members) for members in _by_size_class(continued)]
