@@ -4,9 +4,14 @@ Where scikit-learn and scipy are installed, its generation code (assisted decodi
 import them: 3 of 9 seconds of CPU in each rank, rollout worker and judge, for what is unused here.
 """
 
+import sys
+
 from mimo_vl.importing import imports_refused, uncollected
 
-with imports_refused("scipy", "sklearn"), uncollected():
+# It remembers what it found installed: where somebody has loaded it already, nothing may be missing any more.
+_REFUSED = () if "transformers" in sys.modules else ("scipy", "sklearn")
+
+with imports_refused(*_REFUSED), uncollected():
     from transformers import (
         PreTrainedModel,
         Qwen2_5_VLConfig,
