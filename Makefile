@@ -24,7 +24,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 TEST_PROCESSES ?= 2
 IN_PARALLEL = -n $(TEST_PROCESSES) --dist loadfile
 
-.PHONY: help setup setup-dev setup-smol setup-kfp setup-bench demo demo-ci demo-check tour test-pages test lint format types unit bench test-gpu plan docs lock generate verify golden-update cluster cluster-build cluster-images cluster-down test-e2e test-e2e-full images chart-lint clean
+.PHONY: help setup setup-dev setup-smol setup-kfp setup-bench demo demo-ci demo-check tour test-failures test-pages test lint format types unit bench test-gpu plan docs lock generate verify golden-update cluster cluster-build cluster-images cluster-down test-e2e test-e2e-full images chart-lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -86,7 +86,10 @@ test: setup-dev setup-kfp lint types ## lint, types, import contracts, unit, con
 	$(BIN)/python -m pytest -q $(IN_PARALLEL) -m "not gpu and not tour and not pages and not e2e and not e2e_full"
 
 tour: setup-dev setup-kfp demo-ci ## look at the run of demo-ci in MLflow, dashboards, report and a package for Kubeflow Pipelines; pictures in runs/tour
-	$(BIN)/python -m pytest -q -m tour -p no:randomly tests/tour
+	$(BIN)/python -m pytest -q -m tour -p no:randomly tests/tour/test_tour.py
+
+test-failures: setup-dev setup-kfp demo-ci ## kill one stage and crash another, and look at both in the same windows, during and after
+	$(BIN)/python -m pytest -q -m tour -p no:randomly tests/tour/test_failures.py
 
 test-pages: setup-dev demo-ci ## execute every command of the quick start and of the tutorial
 	$(BIN)/python -m pytest -q -m pages -p no:randomly tests/pages
