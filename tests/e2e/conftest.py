@@ -1,10 +1,14 @@
-"""Which cluster the end-to-end tests use: $KUBECONFIG, else the development cluster of `make cluster`; none = skip."""
+"""Which cluster the end-to-end tests use: $KUBECONFIG, else the development cluster of `make cluster`.
+
+Without KUBECONFIG and without that cluster the tests skip; a cluster that was asked for by KUBECONFIG must be there.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -21,7 +25,7 @@ def cluster_root() -> Path:
 def kubeconfig(cluster_root: Path) -> Path:
     path = Path(os.environ.get("KUBECONFIG") or cluster_root / "kubeconfig/admin.conf")
     if not path.is_file():
-        pytest.skip(f"no cluster: {path} does not exist; run `make cluster` or set KUBECONFIG")
+        _without_cluster(f"no cluster: {path} does not exist; run `make cluster` or set KUBECONFIG")
     return path
 
 
@@ -32,8 +36,15 @@ def cluster(kubeconfig: Path, cluster_root: Path) -> Cluster:
     try:
         found.kubectl("get", "--raw", "/readyz", timeout_s=20)
     except (CommandError, OSError) as error:
-        pytest.skip(f"the cluster of {kubeconfig} does not answer: {error}")
+        _without_cluster(f"the cluster of {kubeconfig} does not answer: {error}")
     return found
+
+
+def _without_cluster(reason: str) -> NoReturn:
+    """Who names a cluster wants its answer: a skip would call a dead one good."""
+    if os.environ.get("KUBECONFIG"):
+        pytest.fail(f"KUBECONFIG={os.environ['KUBECONFIG']}: {reason}")
+    pytest.skip(reason)
 
 
 @pytest.fixture

@@ -170,12 +170,13 @@ def test_a_rollback_mends_a_release_whose_uninstall_was_refused(life: Life) -> N
 
 
 def test_an_uninstall_leaves_the_crd_the_claims_and_the_pipelines(life: Life) -> None:
-    """The Lease means nothing without an operator; the mounted environment is the cluster's."""
+    """The Lease means nothing without an operator; the mounted environment is the development cluster's."""
+    environment = {"PersistentVolumeClaim/mimo-environment"} if life.pipelines.cluster.is_development else set()
     assert life.notes["left"] == {
+        *environment,
         "CustomResourceDefinition/mimopipelines.mimo.dev",
         f"PersistentVolumeClaim/{_RELEASE}-minio",
         f"PersistentVolumeClaim/{_RELEASE}-mlflow",
-        "PersistentVolumeClaim/mimo-environment",
         "Lease/mimo-operator",
         f"MimoPipeline/{_PIPELINE}",
     }

@@ -107,6 +107,7 @@ def test_the_dashboards_show_the_attempts(run: FaultRun, browser: Browser, tmp_p
     take_picture(page, "cluster-dashboards")
 
 
+@pytest.mark.usefixtures("devcluster_only")
 @pytest.mark.skipif(not shutil.which("prometheus"), reason="no prometheus: apt-get install prometheus")
 def test_every_panel_had_data_while_the_pipeline_ran(watched: FaultRun) -> None:
     """Of pods scraped by their annotations, during the run and its faults."""
