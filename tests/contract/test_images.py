@@ -64,6 +64,15 @@ def test_an_image_is_based_labelled_and_not_root(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", _IMAGES)
+def test_another_version_or_revision_makes_no_layer_anew(name: str) -> None:
+    instructions = re.findall(r"^[A-Z]+", _FINAL_STAGE.split(_dockerfile(name))[1], re.MULTILINE)
+    makes_a_layer = [place for place, word in enumerate(instructions) if word in ("COPY", "RUN")]
+    assert makes_a_layer
+    assert instructions.index("ARG") > makes_a_layer[-1]
+    assert instructions.index("LABEL") > makes_a_layer[-1]
+
+
+@pytest.mark.parametrize("name", _IMAGES)
 def test_compilers_are_where_kernels_are_compiled_and_nowhere_else(name: str) -> None:
     final = _FINAL_STAGE.split(_dockerfile(name))[1]
     assert ("gcc" in final) == (name in ("trainer", "rollout"))
