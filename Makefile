@@ -34,6 +34,7 @@ VERSION_CHECK = import sys; (3, 11) <= sys.version_info[:2] < (3, 14) or sys.exi
   wanted 3.11 to 3.13; name one of these, for example: make setup PYTHON=python3.12" % sys.version_info[:2])
 
 $(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "PYTHON=$(PYTHON): no such program; name a Python 3.11 to 3.13, for example: make setup PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c '$(VERSION_CHECK)'
 	$(PYTHON) -m venv $(VENV)
 	@command -v uv >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
