@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from operators.mimo_pipeline.local.begin import Wanted, begin
 from operators.mimo_pipeline.local.display import build_display
 from operators.mimo_pipeline.local.runner import LocalRunner
 from operators.mimo_pipeline.local.state import RunFolder
-from operators.mimo_pipeline.local.summary import REPORT, stage_rows, write_summary
+from operators.mimo_pipeline.local.summary import REPORT, StageRow, stage_rows, write_summary
 from operators.mimo_pipeline.local.tables import duration, result_table, stage_table
 from operators.mimo_pipeline.naming import ANNOTATION_RUN_OPTIONS
 from operators.mimo_pipeline.profile_graph import graph_of
@@ -110,13 +110,15 @@ def _conclude(console: Console, runner: LocalRunner, status: MimoPipelineStatus)
     run = _read_run(folder)
     total_s = run.total_seconds if run else None
     peak = max(runner.peak_pss_bytes(status), run.peak_pss_bytes if run else 0)
-    summary = write_summary(folder, status, total_seconds=total_s, peak_pss_bytes=peak)
+    took_s = {s.name: s.seconds for s in run.stages if s.seconds is not None} if run else {}
+    rows = stage_rows(status, took_s)
+    summary = write_summary(folder, status, rows, total_seconds=total_s, peak_pss_bytes=peak)
     if run is not None:
         from jobs.report import write_page
 
         # Over the copy of finalize's, which has no times and addresses, since artifacts must not depend on them.
         write_page(run, folder.path / REPORT)
-    show_end(console, folder, status, summary)
+    show_end(console, folder, status, rows, summary)
     took = f"total {duration(total_s)}, " if total_s is not None else ""
     console.print(f"{took}at most {peak / 2**30:.2f} GiB (PSS of all processes)", highlight=False)
     if runner.config.tracking.kind == "mlflow" and not runner.config.tracking.uri:
@@ -126,20 +128,26 @@ def _conclude(console: Console, runner: LocalRunner, status: MimoPipelineStatus)
 
 
 def _read_run(folder: RunFolder) -> Run | None:
-    from jobs.report import local_source
+    from jobs.run_source import local_source
     from mimo_vl.reporting.read import read_run
 
     try:
-        return read_run(local_source(folder))
+        return read_run(local_source(folder, folder.load()))
     except (MimoError, ValueError) as error:
         # The run has ended as it has ended, with or without a page about it.
         logger.warning("report.html was not written anew: %s", error)
         return None
 
 
-def show_end(console: Console, folder: RunFolder, status: MimoPipelineStatus, summary: Mapping[str, Any]) -> None:
+def show_end(
+    console: Console,
+    folder: RunFolder,
+    status: MimoPipelineStatus,
+    rows: Sequence[StageRow],
+    summary: Mapping[str, Any],
+) -> None:
     """The two tables, what failed, and where the report is."""
-    console.print(stage_table(stage_rows(status)))
+    console.print(stage_table(rows))
     results = result_table(summary)
     if results is not None:
         console.print(results)

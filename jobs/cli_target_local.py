@@ -84,11 +84,9 @@ class LocalTarget:
 
     @contextmanager
     def open_source(self, pipeline: PipelineObject, /) -> Iterator[Source]:
-        from jobs.run_source import build_source, storage_config
-        from mimo_vl.storage import open_store
+        from jobs.run_source import local_source
 
-        storage = storage_config(pipeline)
-        yield build_source(pipeline, open_store(storage, default_root=self._folder().store_path), storage)
+        yield local_source(self._folder(), pipeline)
 
     @contextmanager
     def open_tracking(self, pipeline: PipelineObject, /) -> Iterator[str]:

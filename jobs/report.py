@@ -5,19 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jobs.run_source import build_source, storage_config
 from mimo_vl.reporting.page import render_page
 from mimo_vl.reporting.read import Source, read_run
 from mimo_vl.reporting.run import Run
-from mimo_vl.storage import open_store
-from operators.mimo_pipeline.local.state import RunFolder, write_atomically
-
-
-def local_source(folder: RunFolder) -> Source:
-    """Raises InputError if there is no pipeline in the folder."""
-    pipeline = folder.load()
-    storage = storage_config(pipeline)
-    return build_source(pipeline, open_store(storage, default_root=folder.store_path), storage)
+from operators.mimo_pipeline.local.state import write_atomically
 
 
 def write_report(source: Source, path: Path) -> Run:

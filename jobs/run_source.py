@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from mimo_vl.config.storage import StorageConfig
 from mimo_vl.reporting.read import Source
-from mimo_vl.reporting.run import Environment, KnownStage
-from mimo_vl.storage import ArtifactStore, Credentials, store_for_uri
+from mimo_vl.reporting.run import Environment, KnownStage, WatchedTimes
+from mimo_vl.storage import ArtifactStore, Credentials, open_store, store_for_uri
 from operators.mimo_pipeline.api import StageStatus
-from operators.mimo_pipeline.local.state import PipelineObject
+from operators.mimo_pipeline.local.children import Child, ChildRecords
+from operators.mimo_pipeline.local.state import PipelineObject, RunFolder
 
 # The configuration's parts that say where a run was, not what it did.
 PLACES = ("storage", "tracking")
@@ -34,6 +37,25 @@ def tracking_uri(pipeline: PipelineObject) -> str:
 def frozen_config(pipeline: PipelineObject) -> dict[str, Any]:
     runtime = pipeline.status.runtime
     return dict(runtime.config) if runtime else {}
+
+
+def local_source(folder: RunFolder, pipeline: PipelineObject) -> Source:
+    """`pipeline`: as the folder keeps it. The controllers of this folder's runs wrote down when attempts ran."""
+    storage = storage_config(pipeline)
+    store = open_store(storage, default_root=folder.store_path)
+
+    def watched(run_id: str, stage: str, attempt: int) -> WatchedTimes:
+        child = ChildRecords(folder.children_path(run_id.rpartition("/")[2])).find(stage, attempt)
+        return WatchedTimes() if child is None else _times(child)
+
+    return replace(build_source(pipeline, store, storage), watched=watched)
+
+
+def _times(child: Child) -> WatchedTimes:
+    return WatchedTimes(
+        created_at=datetime.fromtimestamp(child.created_at_s, UTC) if child.created_at_s else None,
+        ended_at=datetime.fromtimestamp(child.ended_at_s, UTC) if child.ended_at_s is not None else None,
+    )
 
 
 def build_source(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Collection, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from mimo_vl.errors import EXIT_RESUME, InputError
@@ -52,7 +52,7 @@ def read_attempt(
         state=state,
         reason=reason,
         message=message,
-        started_at=_time(claim.created_at if claim else ""),
+        started_at=_start(claim),
         finished_at=_end(manifest, record),
         exit_code=record.exit_code if record else None,
         peak_pss_bytes=record.peak_pss_bytes if record else 0,
@@ -71,7 +71,7 @@ def reused_attempt(store: ArtifactStore, manifest: Manifest, uri: str) -> Attemp
         state=AttemptState.SUCCEEDED,
         reason="Reused",
         message=f"made by run {manifest.run_id}",
-        started_at=_time(claim.created_at if claim else ""),
+        started_at=_start(claim),
         finished_at=_end(manifest, record),
         peak_pss_bytes=record.peak_pss_bytes if record else 0,
         tracking_run=manifest.tracking.get("run_id", ""),
@@ -115,6 +115,13 @@ def _readable(read: Callable[[ArtifactStore, str], R | None], store: ArtifactSto
     except InputError as error:
         logger.warning("left out of the report: %s", error)
         return None
+
+
+def _start(claim: Claim | None) -> datetime | None:
+    """Of the process that claimed it, which is some time before the claim."""
+    if claim is not None and claim.process_start_time_s > 0:
+        return datetime.fromtimestamp(claim.process_start_time_s, UTC)
+    return _time(claim.created_at if claim else "")
 
 
 def _end(manifest: Manifest | None, record: ExitRecord | None) -> datetime | None:

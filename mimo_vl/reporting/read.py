@@ -19,7 +19,7 @@ from mimo_vl.reporting.attempts import attempts_of_run, read_attempt, reused_att
 from mimo_vl.reporting.curves import AttemptMetrics, StageCurves, stage_curves
 from mimo_vl.reporting.data_cards import REPORT_FILE, DataCard, data_cards
 from mimo_vl.reporting.lineage import ancestry
-from mimo_vl.reporting.run import Attempt, AttemptState, Environment, KnownStage, Run, Stage
+from mimo_vl.reporting.run import Attempt, AttemptState, Environment, KnownStage, Run, Stage, WatchedTimes
 from mimo_vl.schema.manifest import InputRef, Manifest
 from mimo_vl.storage import ArtifactStore
 from mimo_vl.storage.artifacts import read_manifest
@@ -31,6 +31,14 @@ logger = logging.getLogger(__name__)
 
 OpenStore = Callable[[str], ArtifactStore]
 """URI of an artifact -> a store whose root it is."""
+
+Watched = Callable[[str, str, int], WatchedTimes]
+"""Run id, stage and attempt -> what a controller wrote down of its times."""
+
+
+def nobody_watched(run_id: str, stage: str, attempt: int) -> WatchedTimes:  # noqa: ARG001 - the signature of Watched
+    """Then the times that an attempt left of itself are all there is."""
+    return WatchedTimes()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +57,7 @@ class Source:
     finished_at: datetime | None = None
     tracking_url: str = ""
     environment: Environment = field(default_factory=Environment)
+    watched: Watched = nobody_watched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +115,7 @@ def _read_stage(
         if join(prefix, ENVIRONMENT) in keys:
             record, _ = source.store.get_bytes(join(prefix, ENVIRONMENT))
             machines[f"{known.name}, attempt {number}"] = json.loads(record)
-        attempts.append(attempt)
+        attempts.append(_as_watched(attempt, source.watched(source.run_id, known.name, number)))
     output = None
     if outputs:
         number = known.attempt if known.attempt in outputs else max(outputs)
@@ -124,7 +133,9 @@ def _reused(source: Source, known: KnownStage, with_metrics: bool) -> _StageRead
     except MimoError as error:
         logger.warning("stage %s is missing in the report: %s", known.name, error)
         return _StageRead(stage=Stage(known=known, uri=known.output_uri), curves=None, machines={})
-    attempt = reused_attempt(store, output.manifest, known.output_uri)
+    made = output.manifest
+    attempt = reused_attempt(store, made, known.output_uri)
+    attempt = _as_watched(attempt, source.watched(made.run_id, made.stage, made.attempt))
     stage = Stage(known=known, attempts=[attempt], output=output, uri=known.output_uri)
     curves = stage_curves(known.name, [_metrics(store, "")]) if with_metrics else None
     return _StageRead(stage=stage, curves=curves, machines={})
@@ -153,6 +164,15 @@ def _metrics(store: ArtifactStore, prefix: str) -> AttemptMetrics:
         except (InputError, ValueError) as error:
             logger.warning("metrics after this are missing in the report: %s: %s", store.uri(folder), error)
     return metrics
+
+
+def _as_watched(attempt: Attempt, times: WatchedTimes) -> Attempt:
+    """Processes start before an attempt can leave a record, and end after its last one."""
+    return replace(
+        attempt,
+        started_at=times.created_at or attempt.started_at,
+        finished_at=times.ended_at or attempt.finished_at,
+    )
 
 
 def _ended_by_its_metrics(attempt: Attempt, metrics: AttemptMetrics) -> Attempt:

@@ -40,9 +40,20 @@ class Attempt:
 
     @property
     def seconds(self) -> float | None:
+        """The start of its processes included."""
         if self.started_at is None or self.finished_at is None:
             return None
         return max(0.0, (self.finished_at - self.started_at).total_seconds())
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchedTimes:
+    """Of an attempt, by the controller's clock. None where no controller looked at that moment."""
+
+    created_at: datetime | None = None
+    """When it began to start the attempt: before the first process of it existed."""
+    ended_at: datetime | None = None
+    """When it saw that no process of it was left."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,10 +139,10 @@ class Run:
 
     @property
     def total_seconds(self) -> float | None:
-        """In which an attempt worked, those included whose outputs are reused; None before the end, or if not known.
+        """In which there was an attempt, those included whose outputs are reused; None before the end, or if not known.
 
-        Not from start to end: a run that was stopped for a night did not take that long, and one that reuses
-        everything was not done in seconds.
+        The start of processes counts, as somebody waits for it. Not from start to end: a run that was stopped for a
+        night did not take that long, and one that reuses everything was not done in seconds.
         """
         attempts = [a for s in self.stages for a in s.attempts]
         spans = sorted((a.started_at, a.finished_at) for a in attempts if a.started_at and a.finished_at)

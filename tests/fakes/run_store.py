@@ -37,12 +37,14 @@ class RunStore:
         metrics: Sequence[tuple[int, Mapping[str, float]]] = (),
         record: ExitRecord | None = None,
         log: str = "",
+        started_before_claim_s: float = 0.0,
     ) -> str:
         """Claim, journal and, if it could still say something, exit record; returns the key prefix."""
         prefix = attempt_prefix(self.run_id, stage, number)
         began = START + timedelta(minutes=self._minute)
         self._minute += 1
-        claim = Claim(owner="o", hostname="node-a", pid=7, created_at=began.isoformat())
+        started_s = began.timestamp() - started_before_claim_s if started_before_claim_s else 0.0
+        claim = Claim(owner="o", hostname="node-a", pid=7, created_at=began.isoformat(), process_start_time_s=started_s)
         claim_attempt(self.store, prefix, claim)
         if metrics:
             time_ms = int((began + timedelta(seconds=30)).timestamp() * 1000)

@@ -45,6 +45,7 @@ class LocalBackend:
         self._facts, self._store, self._records = facts, store, records
         self._log_path, self._environment = log_path, environment
         self._started: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
+        self._alive: set[tuple[str, int]] = set()
         self._ended: dict[tuple[str, int], StageObservation] = {}
         self._manifest_seen_at_s: dict[tuple[str, int], float] = {}
 
@@ -52,9 +53,11 @@ class LocalBackend:
         return build_process(create, self._facts)
 
     def apply(self, leaf: Process) -> None:
-        if any(c.stage == leaf.stage and c.attempt == leaf.attempt for c in self._records.all()):
+        if self._records.find(leaf.stage, leaf.attempt) is not None:
             return
-        self._records.save(Child(stage=leaf.stage, attempt=leaf.attempt, key=leaf.key, started_at_s=time.time()))
+        now_s = time.time()
+        child = Child(stage=leaf.stage, attempt=leaf.attempt, key=leaf.key, started_at_s=now_s, created_at_s=now_s)
+        self._records.save(child)
         log = self._log_path(leaf.stage, leaf.attempt)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as sink:
@@ -67,15 +70,9 @@ class LocalBackend:
                 start_new_session=True,
             )
         self._started[leaf.stage, leaf.attempt] = process
-        self._records.save(
-            Child(
-                stage=leaf.stage,
-                attempt=leaf.attempt,
-                key=leaf.key,
-                pid=process.pid,
-                started_at_s=start_time_s(process.pid),
-            )
-        )
+        self._alive.add((leaf.stage, leaf.attempt))
+        identity = {"pid": process.pid, "started_at_s": start_time_s(process.pid)}
+        self._records.save(child.model_copy(update=identity))
         logger.info("started stage=%s attempt=%d pid=%d log=%s", leaf.stage, leaf.attempt, process.pid, log)
 
     def observe(self) -> list[StageObservation]:
@@ -90,7 +87,7 @@ class LocalBackend:
         return [record for p in prefixes if (record := read_exit_record(self._store, p)) is not None]
 
     def delete(self, order: Delete) -> None:
-        child = next((c for c in self._records.all() if (c.stage, c.attempt) == (order.stage, order.attempt)), None)
+        child = self._records.find(order.stage, order.attempt)
         if child is None:
             return
         self._records.save(child.model_copy(update={"terminating_at_s": time.time()}))
@@ -111,8 +108,12 @@ class LocalBackend:
         headless = not launcher_alive and self._has_members(child)
         # Liveness first, files afterwards: the files of an attempt that was gone by then are final.
         seen = self._read(child, launcher_alive or headless, headless)
-        if not seen.alive:
-            self._ended[name] = seen
+        if seen.alive:
+            self._alive.add(name)
+            return seen
+        if name in self._alive:
+            self._records.save(child.model_copy(update={"ended_at_s": time.time()}))
+        self._ended[name] = seen
         return seen
 
     def _identified(self, child: Child) -> Child:

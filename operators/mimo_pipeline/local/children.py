@@ -28,6 +28,10 @@ class Child(ApiModel):
     started_at_s: float = 0.0
     """psutil.Process(pid).create_time(): tells this process from a later one with the same pid."""
     terminating_at_s: float | None = None
+    created_at_s: float = 0.0
+    """When the controller began to start it; 0 = not known."""
+    ended_at_s: float | None = None
+    """When the controller saw that nothing of it was left; None if none looked when it ended."""
     returncode: int | None = None
     """As seen by the controller that started it; an adopter cannot know it."""
 
@@ -40,6 +44,10 @@ class ChildRecords:
 
     def save(self, child: Child) -> None:
         write_atomically(self._folder / f"{child.stage}-{child.attempt}.json", child.model_dump_json())
+
+    def find(self, stage: str, attempt: int) -> Child | None:
+        file = self._folder / f"{stage}-{attempt}.json"
+        return Child.model_validate_json(file.read_bytes()) if file.is_file() else None
 
     def all(self) -> list[Child]:
         files = sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ class StageRow:
     name: str
     status: str
     seconds: float
+    """Of all its attempts, the start of their processes included; 0 if its output is reused."""
     reused: bool
     steps: int | None
     tokens: int | None
@@ -49,16 +50,20 @@ class StageRow:
         return {name: getattr(self, name) for name in kept}
 
 
-def stage_rows(status: MimoPipelineStatus) -> list[StageRow]:
-    return [_row(stage) for stage in status.stages]
+def stage_rows(status: MimoPipelineStatus, seconds: Mapping[str, float]) -> list[StageRow]:
+    """`seconds`: stage -> how long its attempts took. Of a stage without them, pauses between attempts count too."""
+    return [_row(stage, _seconds(stage, seconds)) for stage in status.stages]
 
 
-def _row(stage: StageStatus) -> StageRow:
+def _seconds(stage: StageStatus, seconds: Mapping[str, float]) -> float:
+    if stage.reused or stage.started_at is None or stage.finished_at is None:
+        return 0.0
+    return seconds.get(stage.name, (stage.finished_at - stage.started_at).total_seconds())
+
+
+def _row(stage: StageStatus, seconds: float) -> StageRow:
     manifest = _manifest(stage)
     metrics = dict(manifest.metrics) if manifest else {}
-    seconds = 0.0
-    if stage.started_at and stage.finished_at and not stage.reused:
-        seconds = (stage.finished_at - stage.started_at).total_seconds()
     return StageRow(
         name=stage.name,
         status=str(stage.state),
@@ -88,14 +93,19 @@ def _manifest(stage: StageStatus) -> Manifest | None:
 
 
 def write_summary(
-    folder: RunFolder, status: MimoPipelineStatus, *, total_seconds: float | None, peak_pss_bytes: int
+    folder: RunFolder,
+    status: MimoPipelineStatus,
+    rows: Sequence[StageRow],
+    *,
+    total_seconds: float | None,
+    peak_pss_bytes: int,
 ) -> dict[str, Any]:
     """Copy report.html, complete summary.json, return its content. Without finalize there are stages only.
 
     `total_seconds`: None where no attempt has left times.
     """
     summary = _from_finalize(folder, status)
-    summary["stages"] = [row.to_summary() for row in stage_rows(status)]
+    summary["stages"] = [row.to_summary() for row in rows]
     summary["total_seconds"] = None if total_seconds is None else round(total_seconds, 3)
     summary["peak_pss_bytes"] = peak_pss_bytes
     write_atomically(folder.path / SUMMARY, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")

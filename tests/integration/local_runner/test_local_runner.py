@@ -19,7 +19,7 @@ import pytest
 from rich.console import Console
 
 from jobs.cli_run import RunRequest, run_pipeline
-from jobs.report import local_source
+from jobs.run_source import local_source
 from mimo_vl.errors import ConfigError
 from mimo_vl.reporting.read import read_run
 from operators.mimo_pipeline.api import RetryRequest, StageState
@@ -140,6 +140,11 @@ def test_a_run_gives_outputs_a_summary_and_two_tables_and_a_second_run_reuses_ev
     assert summary["mean_reward"]["rl_minus_sft_ci"] == [0.05, 0.15]
     assert summary["peak_pss_bytes"] > 0
     assert set(summary) == {"stages", "families", "mean_reward", "total_seconds", "peak_pss_bytes"}
+    # One after the other: what the controller's own clock says between the start and the end of each stage.
+    stages = bench.folder.load().status.stages
+    seen_s = [(s.finished_at - s.started_at).total_seconds() for s in stages if s.finished_at and s.started_at]
+    assert [s["seconds"] for s in summary["stages"]] == pytest.approx(seen_s, abs=0.2)
+    assert summary["total_seconds"] == pytest.approx(sum(seen_s), abs=0.6)
     assert "<html" in (bench.run_dir / "report.html").read_text()
     assert "loss first → last" in bench.text.getvalue()
     assert "RL − SFT" in bench.text.getvalue()
@@ -206,10 +211,12 @@ def test_ctrl_c_saves_and_the_next_run_goes_on(bench: Bench) -> None:
     # The summary speaks for both invocations, and for both attempts.
     summary = json.loads((bench.run_dir / "summary.json").read_text())
     assert summary["peak_pss_bytes"] == 10**12
-    run = read_run(local_source(bench.folder))
+    run = read_run(local_source(bench.folder, bench.folder.load()))
     attempts = [a.seconds or 0.0 for s in run.stages for a in s.attempts]
     assert len(attempts) == 3
     assert summary["total_seconds"] == pytest.approx(sum(attempts), abs=0.01)
+    # Its pause between the two attempts is no part of a stage's time either.
+    assert sum(s["seconds"] for s in summary["stages"]) == pytest.approx(sum(attempts), abs=0.01)
 
 
 def test_a_launcher_that_outlived_its_controller_is_adopted(bench: Bench) -> None:

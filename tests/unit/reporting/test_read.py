@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mimo_vl.reporting.read import Source, read_run
-from mimo_vl.reporting.run import AttemptState, KnownStage, Run
+from mimo_vl.reporting.run import AttemptState, KnownStage, Run, WatchedTimes
 from mimo_vl.schema.manifest import ExitRecord, InputRef
 from mimo_vl.storage import store_for_uri
 from mimo_vl.storage.local import LocalStore
@@ -105,6 +105,49 @@ def test_the_total_is_the_time_in_which_attempts_worked(run: RunStore) -> None:
     assert replace(_read(run, *known), finished_at=end).total_seconds == 180.0
     assert _read(run, *known).total_seconds is None
     assert replace(_read(run, known[0]), finished_at=end).total_seconds == 60.0
+
+
+def test_an_attempt_counts_from_its_start_by_the_controller_until_nothing_of_it_was_left(run: RunStore) -> None:
+    """Claims and exit records say a minute each, from 0:00 and from 10:00; the controller saw what is around them.
+
+    The first died without a record, 2 s before its claim until 90 s after it; the second took 3 s to start and 1 s to
+    end. Another run made the output of curate, for which its controller waited half a second more.
+    """
+    times = {
+        (run.run_id, "train", 1): (-2.0, 90.0),
+        (run.run_id, "train", 2): (600.0 - 3.0, 660.0 + 1.0),
+        ("local/demo/before00", "curate", 1): (-10_000.5, -9_940.0),
+    }
+
+    def watched(run_id: str, stage: str, attempt: int) -> WatchedTimes:
+        created_s, ended_s = times[run_id, stage, attempt]
+        return WatchedTimes(
+            created_at=START + timedelta(seconds=created_s), ended_at=START + timedelta(seconds=ended_s)
+        )
+
+    made = RunStore(run.store, "local/demo/before00").succeeded("curate")
+    run.attempt("train", 1)
+    run.pause(minutes=9)
+    run.succeeded("train", 2)
+    known = (
+        KnownStage(name="curate", state="Succeeded", reused=True, output_uri=made.uri),
+        KnownStage(name="train", state="Succeeded", attempt=2),
+    )
+    source = Source(store=run.store, run_id=run.run_id, open_store=store_for_uri, known=known, watched=watched)
+    found = replace(read_run(source), finished_at=START + timedelta(days=1))
+    assert [a.seconds for a in found.stages[1].attempts] == [92.0, 64.0]
+    assert (found.stages[0].seconds, found.stages[1].seconds) == (None, 156.0)
+    # 60.5 of curate, 92 and 64 of train; not the 8.5 minutes between the two.
+    assert found.total_seconds == 216.5
+
+
+def test_without_a_controller_an_attempt_counts_from_the_start_of_its_process(run: RunStore) -> None:
+    """Importing takes 2.5 s before the claim; the exit record is a minute after it."""
+    record = ExitRecord(exit_code=0, reason="Completed")
+    run.attempt("train", 1, record=record, started_before_claim_s=2.5)
+    found = replace(_read(run, KnownStage(name="train", state="Succeeded", attempt=1)), finished_at=START)
+    assert found.stages[0].attempts[0].started_at == START - timedelta(seconds=2.5)
+    assert found.total_seconds == 62.5
 
 
 def test_attempts_at_the_same_time_count_once(run: RunStore) -> None:
