@@ -1,7 +1,8 @@
-"""How one process owns an attempt: claim, revocation, and the small records it leaves for the controller."""
+"""How one process owns an attempt: claim and revocation; the small records that it and its controller leave."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -9,7 +10,8 @@ from pydantic import ValidationError
 from mimo_vl.errors import ArtifactNotFoundError, AttemptClaimedError, CorruptDataError, PreconditionFailedError
 from mimo_vl.schema.manifest import Claim, ExitRecord, Progress, Revocation
 from mimo_vl.schema.record import Record
-from mimo_vl.storage.layout import CLAIM, EXIT, PROGRESS, REVOKED, join
+from mimo_vl.schema.verdict import AttemptVerdict
+from mimo_vl.storage.layout import CLAIM, EXIT, PROGRESS, REVOKED, VERDICT, join
 from mimo_vl.storage.store import ArtifactStore
 
 R = TypeVar("R", bound=Record)
@@ -70,6 +72,16 @@ def write_exit_record(store: ArtifactStore, attempt: str, record: ExitRecord) ->
 
 def read_exit_record(store: ArtifactStore, attempt: str) -> ExitRecord | None:
     return _read(store, join(attempt, EXIT), ExitRecord)
+
+
+def conclude_attempt(store: ArtifactStore, attempt: str, verdict: AttemptVerdict) -> None:
+    """Create verdict.json. The first verdict stands: a controller that judges again changes nothing."""
+    with contextlib.suppress(PreconditionFailedError):
+        store.put_bytes(join(attempt, VERDICT), verdict.to_json(), if_none_match=True)
+
+
+def read_verdict(store: ArtifactStore, attempt: str) -> AttemptVerdict | None:
+    return _read(store, join(attempt, VERDICT), AttemptVerdict)
 
 
 def _read(store: ArtifactStore, key: str, kind: type[R]) -> R | None:

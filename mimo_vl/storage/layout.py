@@ -5,7 +5,7 @@ tracking.json                                 ids of the parent run in the track
 <stage>/output.json                           pointer: which attempt's output is the stage's output
 <stage>/attempt-<n>/                          = attempt_prefix(...): MIMO_OUTPUT, also the URI of the artifact
 claim.json                                created first, conditionally: the owner of the attempt
-progress.json, exit.json, revoked.json
+progress.json, exit.json, revoked.json, verdict.json
 environment.json                          packages and machine of the process of rank 0
 journal/chunk-<k>.jsonl                   metrics with their original times
 logs/node-<n>.log                         newest output of the processes of a node
@@ -29,6 +29,7 @@ CLAIM = "claim.json"
 EXIT = "exit.json"
 PROGRESS = "progress.json"
 REVOKED = "revoked.json"
+VERDICT = "verdict.json"
 ENVIRONMENT = "environment.json"
 POINTER = "output.json"
 TRACKING = "tracking.json"

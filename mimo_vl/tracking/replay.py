@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from mimo_vl.config.storage import TrackingConfig
-from mimo_vl.errors import EXIT_DONE, EXIT_RESUME, ArtifactNotFoundError
+from mimo_vl.errors import EXIT_DONE, ArtifactNotFoundError
 from mimo_vl.schema.manifest import ExitRecord
+from mimo_vl.schema.record import Record
+from mimo_vl.schema.verdict import AttemptEnd, AttemptVerdict, provisional_verdict
 from mimo_vl.tracking.delivery import deliver_what_is_accepted
 from mimo_vl.tracking.journal import JOURNAL, JournalEntry, mark_sent, num_sent, read_journal
 from mimo_vl.tracking.mlflow import reason_tags
@@ -19,6 +22,8 @@ from mimo_vl.tracking.runs import AttemptRun
 from mimo_vl.tracking.tracker import KeyValueStore, RunStatus, Target
 
 logger = logging.getLogger(__name__)
+
+R = TypeVar("R", bound=Record)
 
 _BATCH_ENTRIES = 500
 
@@ -105,32 +110,32 @@ def _journals(store: KeyValueStore, attempt: str) -> list[str]:
 
 
 def _ended(store: KeyValueStore, attempt: str, entries: list[JournalEntry]) -> list[JournalEntry]:
-    """With the end that the launcher knows: of a process that was killed, or that failed because another one was."""
+    """With the end that the controller saw, whatever the process said that was killed, or failed because another was.
+
+    Until the controller has judged, what the launcher knows is added to what the process did not say.
+    """
     if not entries:
         return entries
-    last, record = entries[-1], _exit_record(store, attempt)
+    last, record = entries[-1], _read(store, f"{attempt}/exit.json", ExitRecord)
+    verdict = _read(store, f"{attempt}/verdict.json", AttemptVerdict)
     has_spoken = last.kind == "finish" and last.target == Target.ATTEMPT
-    if has_spoken and (record is None or last.name == RunStatus.FINISHED):
+    if verdict is None and has_spoken and (record is None or last.name == RunStatus.FINISHED):
         return entries
-    status, reason, message = _how_it_ended(record)
-    tags = reason_tags(reason, message)
+    if verdict is None and record is not None and record.exit_code == EXIT_DONE:
+        status, tags = RunStatus.FINISHED, reason_tags("", "")
+    else:
+        verdict = verdict or provisional_verdict(record)
+        status = RunStatus.FAILED if verdict.state == AttemptEnd.FAILED else RunStatus.KILLED
+        tags = reason_tags(verdict.reason, verdict.message)
     if has_spoken and (last.name, last.tags) == (status, tags):
         return entries
     return [*entries, JournalEntry(kind="finish", time_ms=last.time_ms, name=status, tags=tags)]
 
 
-def _how_it_ended(record: ExitRecord | None) -> tuple[RunStatus, str, str]:
-    if record is None:
-        return RunStatus.KILLED, "Killed", "the process and its launcher ended without a word"
-    if record.exit_code == EXIT_DONE:
-        return RunStatus.FINISHED, "", ""
-    was_killed = record.exit_code == EXIT_RESUME or record.reason == "Killed"
-    return RunStatus.KILLED if was_killed else RunStatus.FAILED, record.reason, record.message
-
-
-def _exit_record(store: KeyValueStore, attempt: str) -> ExitRecord | None:
+def _read(store: KeyValueStore, key: str, kind: type[R]) -> R | None:
+    """None for a damaged record too."""
     try:
-        return ExitRecord.from_json(store.get_bytes(f"{attempt}/exit.json")[0])
+        return kind.from_json(store.get_bytes(key)[0])
     except (ArtifactNotFoundError, ValidationError):
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from operators.mimo_pipeline.plan import Create, Delete, StageObservation
+from operators.mimo_pipeline.plan import Conclude, Create, Delete, StageObservation
 
 LeafT = TypeVar("LeafT")
 
@@ -21,6 +21,10 @@ class StageBackend(Protocol[LeafT]):
 
     def observe(self) -> Sequence[StageObservation]:
         """All attempts of the pipeline, finished ones included as long as anything of them is left."""
+        ...
+
+    def conclude(self, order: Conclude) -> None:
+        """Leave the verdict with an attempt that has ended; the first one stands."""
         ...
 
     def delete(self, order: Delete) -> None:

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 
 from mimo_vl.errors import EXIT_DONE, EXIT_PERMANENT, EXIT_RESUME
 from mimo_vl.schema.manifest import ExitRecord, Progress
+from mimo_vl.schema.verdict import AttemptVerdict
 from operators.mimo_pipeline.api import StageProgress
 from operators.mimo_pipeline.cluster_leaf import LeafFacts
 from operators.mimo_pipeline.cluster_pods import ContainerEnd, PodFacts
@@ -42,6 +43,7 @@ class StoreEvidence:
     progress: Progress | None = None
     checkpoint_step: int | None = None
     is_revoked: bool = False
+    verdict: AttemptVerdict | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,7 @@ def observe_attempt(facts: AttemptFacts, now: datetime, node_lost_timeout_s: flo
         output=facts.store.output,
         finishing_s=(now - seen_at).total_seconds() if seen_at else None,
         checkpoint_step=facts.store.checkpoint_step,
+        verdict=facts.store.verdict,
         progress=_progress(facts.store.progress),
         image_id=next((p.image_id for p in sorted(everyone, key=lambda p: p.name) if p.image_id), ""),
         object_exists=facts.leaf is not None,

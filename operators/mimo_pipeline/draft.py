@@ -8,6 +8,7 @@ from typing import Any
 
 from operators.mimo_pipeline.api import MimoPipelineSpec, MimoPipelineStatus, Phase, StageSpec, StageState, StageStatus
 from operators.mimo_pipeline.plan import (
+    Conclude,
     Create,
     Delete,
     Event,
@@ -32,6 +33,7 @@ class Draft:
         self.order = topological(spec.stages)
         known = {s.name: s for s in status.stages}
         self.stages = {s.name: known.get(s.name, StageStatus(name=s.name)) for s in self.order}
+        self.conclude: list[Conclude] = []
         self.create: list[Create] = []
         self.delete: list[Delete] = []
         self.index: list[IndexEntry] = []
@@ -83,6 +85,7 @@ class Draft:
         ordered = tuple(self.stages[s.name] for s in self.spec.stages)
         status = self.status.model_copy(update={"stages": ordered})
         return Plan(
+            conclude=tuple(self.conclude),
             create=tuple(self.create),
             index=tuple(self.index),
             status=None if status == self.before else status,

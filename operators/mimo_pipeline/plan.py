@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mimo_vl.schema.verdict import AttemptVerdict
 from operators.mimo_pipeline.api import MimoPipelineStatus, PipelineRuntime, StageProgress
 
 
@@ -57,6 +58,8 @@ class StageObservation:
     finishing_s: float | None = None
     """Seconds since the manifest was written."""
     checkpoint_step: int | None = None
+    verdict: AttemptVerdict | None = None
+    """That the controller has written already; None while it lives."""
     progress: StageProgress | None = None
     image_id: str = ""
     """Image of its pods, by digest; empty where there are none."""
@@ -101,6 +104,15 @@ class IndexEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Conclude:
+    """Leave the verdict with the attempt, for windows that know no status: the report and the tracking server."""
+
+    stage: str
+    attempt: int
+    verdict: AttemptVerdict
+
+
+@dataclass(frozen=True, kw_only=True)
 class Create:
     """Start one attempt."""
 
@@ -136,8 +148,11 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Apply in this order: create, index, status, delete. Each step may be lost in a crash and is planned again."""
+    """Apply in this order: conclude, create, index, status, delete. Each step may be lost in a crash and is planned
+    again.
+    """
 
+    conclude: tuple[Conclude, ...] = ()
     create: tuple[Create, ...] = ()
     index: tuple[IndexEntry, ...] = ()
     status: MimoPipelineStatus | None = None
@@ -148,4 +163,4 @@ class Plan:
 
     @property
     def is_empty(self) -> bool:
-        return not (self.create or self.index or self.delete or self.events) and self.status is None
+        return not (self.conclude or self.create or self.index or self.delete or self.events) and self.status is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from operators.mimo_pipeline.api import ACTIVE_STATES, MimoPipelineStatus, Phase, StageState, StageStatus
 from operators.mimo_pipeline.draft import Draft
 from operators.mimo_pipeline.stage_graph import descendants
-from operators.mimo_pipeline.transitions import STOP_GRACE_S
+from operators.mimo_pipeline.transitions import STOP_GRACE_S, last_failure, pass_verdict
 
 
 def apply_retry(draft: Draft) -> None:
@@ -22,6 +22,7 @@ def apply_retry(draft: Draft) -> None:
     if _stop_running(draft, affected):
         return
     for name in sorted(affected):
+        _conclude_stopped(draft, name)
         draft.set(name, **_anew(draft, draft.stages[name]))
     draft.change(handled_retry_nonce=request.nonce, finished_at=None)
 
@@ -34,6 +35,15 @@ def _stop_running(draft: Draft, names: set[str]) -> bool:
             draft.set(seen.stage, stopped_attempt=seen.attempt, reason="Stopping", message="stopped by a retry request")
         draft.stop(seen, grace_s=STOP_GRACE_S)
     return bool(alive)
+
+
+def _conclude_stopped(draft: Draft, name: str) -> None:
+    """The attempt that has ended for the request, or just before it came."""
+    current = draft.stages[name]
+    seen = draft.attempt(name, current.attempt)
+    if current.state in ACTIVE_STATES and (seen is None or seen.output is None):
+        outcome, verdict = pass_verdict(draft, name, seen)
+        draft.set(name, last_failure=last_failure(current, outcome, verdict))
 
 
 def _anew(draft: Draft, stage: StageStatus) -> dict[str, object]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
+from mimo_vl.schema.verdict import AttemptVerdict
 from operators.mimo_pipeline.api import ACTIVE_STATES, LastFailure, StageSpec, StageState, StageStatus
 from operators.mimo_pipeline.draft import MAX_MESSAGE, MAX_REASON, Draft
 from operators.mimo_pipeline.gates import accept_output
 from operators.mimo_pipeline.keys import WAITING_STATES
 from operators.mimo_pipeline.outcomes import EVICTING, Outcome, Verdict, backoff_s, judge
-from operators.mimo_pipeline.plan import LeafPhase, StageObservation
+from operators.mimo_pipeline.plan import Conclude, LeafPhase, StageObservation
 
 # Time to save a checkpoint after SIGTERM before SIGKILL.
 STOP_GRACE_S = 120.0
@@ -114,13 +116,13 @@ def _let_it_end(draft: Draft, seen: StageObservation) -> None:
 
 def _conclude(draft: Draft, stage: StageSpec, seen: StageObservation | None) -> None:
     current = draft.stages[stage.name]
-    outcome = judge(current, seen)
+    outcome, verdict = pass_verdict(draft, stage.name, seen)
     facts = {
-        "exit_code": seen.exit_code if seen else None,
-        "reason": outcome.reason,
-        "message": outcome.message,
+        "exit_code": verdict.exit_code,
+        "reason": verdict.reason,
+        "message": verdict.message,
         "free_resumes": outcome.free_resumes,
-        "last_failure": _last_failure(current, seen, outcome),
+        "last_failure": last_failure(current, outcome, verdict),
     }
     if draft.spec.cancel:
         facts["reason"] = "Cancelled"
@@ -135,15 +137,29 @@ def _conclude(draft: Draft, stage: StageSpec, seen: StageObservation | None) -> 
         _count_failure(draft, stage, current, facts)
 
 
-def _last_failure(current: StageStatus, seen: StageObservation | None, outcome: Outcome) -> LastFailure | None:
+def pass_verdict(draft: Draft, name: str, seen: StageObservation | None) -> tuple[Outcome, AttemptVerdict]:
+    """Judge an attempt with no process left and no output. Its verdict is written once, before the status."""
+    current = draft.stages[name]
+    outcome = judge(current, seen)
+    if outcome.verdict == Verdict.STOPPED and draft.spec.cancel:
+        outcome = replace(outcome, reason="Cancelled")
+    verdict = AttemptVerdict(
+        state=outcome.end,
+        reason=outcome.reason[:MAX_REASON],
+        message=outcome.message[:MAX_MESSAGE],
+        exit_code=seen.exit_code if seen else None,
+    )
+    if seen is None or seen.verdict is None:
+        draft.conclude.append(Conclude(stage=name, attempt=current.attempt, verdict=verdict))
+    return outcome, verdict
+
+
+def last_failure(current: StageStatus, outcome: Outcome, verdict: AttemptVerdict) -> LastFailure | None:
     if outcome.verdict == Verdict.STOPPED:
         # Somebody asked for it: nothing went wrong.
         return current.last_failure
     return LastFailure(
-        attempt=current.attempt,
-        reason=outcome.reason[:MAX_REASON],
-        message=outcome.message[:MAX_MESSAGE],
-        exit_code=seen.exit_code if seen else None,
+        attempt=current.attempt, reason=verdict.reason, message=verdict.message, exit_code=verdict.exit_code
     )
 
 

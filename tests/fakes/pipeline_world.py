@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from mimo_vl.schema.verdict import AttemptVerdict
 from operators.mimo_pipeline.api import MimoPipelineSpec, MimoPipelineStatus
 from operators.mimo_pipeline.keys import keys_to_look_up
 from operators.mimo_pipeline.plan import LeafPhase, Observed, Output, Plan, StageObservation
@@ -27,6 +28,7 @@ class Attempt:
     checkpoint_step: int | None = None
     step: int = 0
     output: Output | None = None
+    verdict: AttemptVerdict | None = None
 
 
 @dataclass
@@ -63,6 +65,10 @@ class FakeWorld:
         )
 
     def _apply(self, plan: Plan) -> None:
+        for conclusion in plan.conclude:
+            self._write()
+            for attempt in self._of(conclusion.stage, conclusion.attempt):
+                attempt.verdict = attempt.verdict or conclusion.verdict
         for create in plan.create:
             self._write()
             self._start(create.stage, create.attempt, create.key, create.resume_attempt)
@@ -89,6 +95,8 @@ class FakeWorld:
     def _start(self, stage: str, number: int, key: str, resume: int | None) -> None:
         if self._of(stage, number):
             return
+        if any(a.verdict is None for a in self.attempts if a.stage == stage and a.output is None):
+            self.violations.append(f"{stage} runs again before its former attempts have their verdicts")
         if any(a.alive for a in self.attempts if a.stage == stage):
             self.violations.append(f"{stage} runs twice at once")
         if any(a.output is not None and a.key == key for a in self.attempts if a.stage == stage):
@@ -133,4 +141,5 @@ class FakeWorld:
             exit_code=a.exit_code,
             output=a.output,
             checkpoint_step=a.checkpoint_step,
+            verdict=a.verdict,
         )

@@ -127,11 +127,13 @@ class Controller:
             raise
 
     def _apply(self, pipeline: ClusterPipeline, world: World, seen: Seen, plan: Plan, now: datetime) -> float | None:
-        """Order: create, index, status, delete, events. A crash at any point is planned again."""
+        """Order: conclude, create, index, status, delete, events. A crash at any point is planned again."""
         notes = list(seen.notes)
         status = plan.status or pipeline.status
         events, waits_s = plan.events, [] if plan.requeue_after_s is None else [plan.requeue_after_s]
         writer = self._writer(pipeline, world, seen, status.runtime)
+        for order in plan.conclude:
+            world.evidence.conclude(order.stage, order.attempt, order.verdict)
         for create in plan.create:
             try:
                 writer.create(create)
@@ -149,8 +151,8 @@ class Controller:
                 notes.append(Note(type=KUBEFLOW_UNAVAILABLE, reason="NotShown", message=trouble))
                 waits_s.append(REFUSED_S)
         self._write(pipeline, status, notes, now)
-        for order in plan.delete:
-            writer.delete(order)
+        for deletion in plan.delete:
+            writer.delete(deletion)
         tell(self.api, pipeline, events, now, self.instance)
         store = self._store(self._store_of(pipeline))
         self.metrics.update(self._viewer.view(pipeline, status, store, now))

@@ -1,4 +1,4 @@
-"""Reads what attempts left in the store. What a finished attempt left is read once."""
+"""What attempts left in the store, and what the controller leaves with them. Of a finished attempt it is read once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ from typing import TypeVar
 
 from mimo_vl.errors import InputError
 from mimo_vl.schema.manifest import Revocation
+from mimo_vl.schema.verdict import AttemptVerdict
 from mimo_vl.storage.artifacts import read_manifest
-from mimo_vl.storage.attempts import read_claim, read_exit_record, read_progress, revoke_attempt
+from mimo_vl.storage.attempts import (
+    conclude_attempt,
+    read_claim,
+    read_exit_record,
+    read_progress,
+    read_verdict,
+    revoke_attempt,
+)
 from mimo_vl.storage.checkpoints import complete_steps
 from mimo_vl.storage.layout import CHECKPOINTS_DIR, MANIFEST, REVOKED, attempt_prefix, join
 from mimo_vl.storage.store import ArtifactStore
@@ -55,6 +63,7 @@ class EvidenceReader:
                 progress=_readable(lambda: read_progress(self._store, prefix)),
                 checkpoint_step=steps[-1] if steps else None,
                 is_revoked=self._store.exists(join(prefix, REVOKED)),
+                verdict=_readable(lambda: read_verdict(self._store, prefix)),
             )
         return self._final[name]
 
@@ -65,6 +74,11 @@ class EvidenceReader:
             now = datetime.now(UTC).isoformat(timespec="seconds")
             revoke_attempt(self._store, prefix, Revocation(reason=reason, created_at=now))
             logger.warning("revoked stage=%s attempt=%d: %s", stage, attempt, reason)
+
+    def conclude(self, stage: str, attempt: int, verdict: AttemptVerdict) -> None:
+        """Leave the verdict with the attempt; the first one stands, and is what later rounds read."""
+        conclude_attempt(self._store, self._prefix(stage, attempt), verdict)
+        self.forget(stage, attempt)
 
     def tracking_url(self) -> str:
         """Page of the parent run in the tracking server; empty until a stage has made the run."""

@@ -111,11 +111,13 @@ class LocalRunner:
             self.tracking.stop()
 
     def step(self) -> tuple[Plan, MimoPipelineStatus]:
-        """One round. The order create, index, status, delete makes a crash at any point harmless."""
+        """One round. The order conclude, create, index, status, delete makes a crash at any point harmless."""
         started_s = time.monotonic()
         pipeline = self.folder.load()
         observed = observe(pipeline, self.runtime, self._backend, self._index)
         plan = reconcile(self._effective(pipeline.spec), pipeline.status, observed, datetime.now(UTC))
+        for conclusion in plan.conclude:
+            self._backend.conclude(conclusion)
         for create in plan.create:
             self._backend.apply(self._backend.render(create))
         for entry in plan.index:

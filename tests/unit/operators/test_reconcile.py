@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from mimo_vl.schema.verdict import AttemptEnd, AttemptVerdict
 from operators.mimo_pipeline.api import (
     Approval,
     Comparison,
@@ -534,9 +535,87 @@ def test_why_an_attempt_failed_is_kept_while_the_next_runs_and_after_it_succeede
         ),
     ],
 )
-def test_every_end_without_success_is_the_last_failure(seen, failure) -> None:
+def test_every_end_without_success_is_the_last_failure_and_the_verdict_has_the_same_words(seen, failure) -> None:
     spec = chain()
-    assert stage_of(plan_for(spec, started(spec, running("a")), seen), "a").last_failure == failure
+    plan = plan_for(spec, started(spec, running("a")), seen)
+    assert stage_of(plan, "a").last_failure == failure
+    [order] = plan.conclude
+    assert (order.stage, order.attempt) == ("a", 1)
+    assert order.verdict.model_dump(exclude={"version", "state"}) == failure.model_dump(exclude={"attempt"})
+
+
+@pytest.mark.parametrize(
+    ("seen", "end"),
+    [
+        (gone("a", exit_code=1, reason="DiskFull", message="no space"), "Failed"),
+        (gone("a", exit_code=2), "Failed"),
+        (gone("a", exit_code=0), "Failed"),
+        (gone("a", exit_code=1, is_oom=True), "Failed"),
+        (gone("a", exit_code=1, reason="Killed", message="rank 1 was ended by SIGABRT"), "Killed"),
+        (gone("a", exit_code=137), "Killed"),
+        (gone("a"), "Killed"),
+        # What the other processes left when their peer was taken away is no other end.
+        (gone("a", exit_code=75, is_evicted=True), "Killed"),
+        (gone("a", is_evicted=True, reason="NodeLost"), "Killed"),
+        (gone("a", exit_code=75), "Interrupted"),
+    ],
+)
+def test_the_verdict_says_what_kind_of_end_it_was(seen, end) -> None:
+    spec = chain()
+    [order] = plan_for(spec, started(spec, running("a")), seen).conclude
+    assert order.verdict.state == end
+
+
+def test_the_last_words_of_an_evicted_attempt_are_told_behind_its_eviction() -> None:
+    spec = chain()
+    seen = gone("a", exit_code=75, is_evicted=True, reason="RuntimeError", message="connection closed by peer")
+    failure = stage_of(plan_for(spec, started(spec, running("a")), seen), "a").last_failure
+    assert failure is not None
+    assert failure.reason == "Evicted"
+    assert failure.message == "its pod was evicted; its last words: connection closed by peer"
+
+
+def test_a_verdict_that_a_controller_left_before_it_died_is_what_the_status_says_too() -> None:
+    """By then the pods that proved the eviction are gone and forgotten."""
+    spec = chain()
+    left = AttemptVerdict(state=AttemptEnd.KILLED, reason="Evicted", message="its pod was evicted")
+    plan = plan_for(spec, started(spec, running("a")), gone("a", verdict=left))
+    failure = stage_of(plan, "a").last_failure
+    assert failure is not None
+    assert (failure.reason, failure.message) == (left.reason, left.message)
+    assert plan.conclude == ()
+
+
+def test_the_verdict_is_as_long_as_the_status_may_be() -> None:
+    spec = chain()
+    seen = gone("a", exit_code=1, reason="R" * 200, message="m" * 2000)
+    plan = plan_for(spec, started(spec, running("a")), seen)
+    failure = stage_of(plan, "a").last_failure
+    assert failure is not None
+    assert (len(failure.reason), len(failure.message)) == (128, 1024)
+    assert (plan.conclude[0].verdict.reason, plan.conclude[0].verdict.message) == (failure.reason, failure.message)
+
+
+def test_an_attempt_that_ended_for_a_retry_request_has_its_verdict_before_the_next_one() -> None:
+    spec = chain(retry=RetryRequest(from_stage="a", nonce="n1"))
+    seen = gone("a", exit_code=75, message="stopped after saving")
+    plan = plan_for(spec, started(spec, running("a", stopped_attempt=1)), seen)
+    [order] = plan.conclude
+    assert (order.attempt, order.verdict.state, order.verdict.reason) == (1, "Interrupted", "Stopped")
+    assert order.verdict.message == "stopped after saving"
+    assert stage_of(plan, "a").last_failure is None
+
+
+def test_an_attempt_that_was_stopped_by_a_cancellation_says_so() -> None:
+    spec = chain(cancel=True)
+    [order] = plan_for(spec, started(spec, running("a", stopped_attempt=1)), gone("a", exit_code=75)).conclude
+    assert (order.verdict.state, order.verdict.reason) == ("Interrupted", "Cancelled")
+
+
+def test_an_attempt_with_its_output_gets_no_verdict() -> None:
+    spec = chain()
+    seen = gone("a", exit_code=1, output=output("a", "sha256:k"))
+    assert plan_for(spec, started(spec, running("a")), seen).conclude == ()
 
 
 def test_an_attempt_of_which_nothing_is_left_is_a_lost_one() -> None:

@@ -88,6 +88,11 @@ def test_no_order_of_events_runs_a_stage_twice_or_loses_one(events, max_parallel
     _let_it_finish(world)
     assert world.violations == []
     assert all(s.state in TERMINAL_STATES for s in world.status.stages)
+    told = [(s.name, s.last_failure) for s in world.status.stages if s.last_failure is not None]
+    for name, failure in told:
+        [verdict] = [a.verdict for a in world.attempts if (a.stage, a.number) == (name, failure.attempt)]
+        assert verdict is not None
+        assert (verdict.reason, verdict.message) == (failure.reason, failure.message)
     failed = any(s.state == StageState.FAILED for s in world.status.stages)
     assert world.status.phase == (Phase.FAILED if failed else Phase.SUCCEEDED)
     # Every output that a stage published and that passed is the stage's output: none is forgotten.

@@ -6,12 +6,15 @@ import pytest
 
 from mimo_vl.errors import AttemptClaimedError, ConfigError, CorruptDataError, PreconditionFailedError
 from mimo_vl.schema.manifest import Claim, ExitRecord, KeyEntry, OutputPointer, Revocation
+from mimo_vl.schema.verdict import AttemptEnd, AttemptVerdict
 from mimo_vl.storage import layout
 from mimo_vl.storage.artifacts import publish_directory
 from mimo_vl.storage.attempts import (
     claim_attempt,
+    conclude_attempt,
     read_claim,
     read_exit_record,
+    read_verdict,
     require_claim,
     require_not_revoked,
     revoke_attempt,
@@ -69,6 +72,14 @@ def test_an_exit_record_comes_back(store: LocalStore) -> None:
     store.put_bytes("a/exit.json", b"{")
     with pytest.raises(CorruptDataError, match=r"exit.json is no ExitRecord"):
         read_exit_record(store, "a")
+
+
+def test_the_first_verdict_of_an_attempt_stands(store: LocalStore) -> None:
+    assert read_verdict(store, "a") is None
+    first = AttemptVerdict(state=AttemptEnd.KILLED, reason="Evicted", message="its pod was evicted", exit_code=137)
+    conclude_attempt(store, "a", first)
+    conclude_attempt(store, "a", AttemptVerdict(state=AttemptEnd.FAILED, reason="Other", message="judged again"))
+    assert read_verdict(store, "a") == first
 
 
 def test_the_pointer_moves_forward_only(store: LocalStore) -> None:

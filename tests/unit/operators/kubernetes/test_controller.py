@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from mimo_vl.errors import ConfigError
+from mimo_vl.errors import ConfigError, StorageError
+from mimo_vl.schema.verdict import AttemptEnd, AttemptVerdict
+from mimo_vl.storage.attempts import conclude_attempt, read_verdict
+from mimo_vl.storage.local import LocalStore
 from mimo_vl.storage.store import store_for_uri
 from operators.mimo_pipeline.api import MimoPipelineStatus, StoreSettings
 from operators.mimo_pipeline.cluster_settings import ClusterSettings
@@ -227,6 +230,46 @@ def test_an_eviction_is_free_even_if_the_operator_restarts_and_the_pods_vanish(w
     world.rounds()
     stage = world.status.stage("base")
     assert (stage.attempt, stage.failures) == (2, 0)
+    assert stage.last_failure is not None
+    verdict = read_verdict(world.cluster.store, process.prefix)
+    assert verdict is not None
+    assert (verdict.state, verdict.reason, verdict.message) == ("Killed", "Evicted", stage.last_failure.message)
+
+
+def test_words_that_were_told_stay_although_the_operator_died_and_forgot_the_pods(world: World) -> None:
+    """It died between verdict and status; meanwhile nothing is left of the eviction."""
+    world.submit()
+    process = world.start("demo-base-1")
+    told = AttemptVerdict(state=AttemptEnd.KILLED, reason="Evicted", message="its pod was evicted")
+    conclude_attempt(world.cluster.store, process.prefix, told)
+    world.restart()
+    process.end(1, message="connection closed by peer")
+    world.rounds()
+    failure = world.status.stage("base").last_failure
+    assert failure is not None
+    assert (failure.reason, failure.message) == (told.reason, told.message)
+    assert read_verdict(world.cluster.store, process.prefix) == told
+
+
+def test_a_verdict_that_cannot_be_written_lets_no_next_attempt_start(world: World, monkeypatch) -> None:
+    world.submit()
+    process = world.start("demo-base-1")
+    process.end(75)
+    put = LocalStore.put_bytes
+
+    def refuse(self: LocalStore, key: str, *arguments: Any, **named: Any) -> str:
+        if key.endswith("verdict.json"):
+            raise StorageError("no answer")
+        return put(self, key, *arguments, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalStore, "put_bytes", refuse)
+        with pytest.raises(StorageError):
+            world.rounds()
+    assert world.names() == ["demo-base-1"]
+    world.rounds()
+    assert world.names() == ["demo-base-1", "demo-base-2"]
+    assert read_verdict(world.cluster.store, process.prefix) is not None
 
 
 def test_a_failing_pod_whose_peers_are_cleaned_up_counts(world: World) -> None:
