@@ -48,6 +48,11 @@ class Pipelines:
         items = self.cluster.list(",".join(LEAF_KINDS), self.namespace, f"{PIPELINE_LABEL}={name}")
         return sorted(f"{i['kind']}/{i['metadata']['name']}" for i in items)
 
+    def children(self, name: str) -> list[str]:
+        """kind/name of every object that belongs to the pipeline: its jobs and pods, and what they mount."""
+        mounted = self.cluster.list("configmap", self.namespace, f"{PIPELINE_LABEL}={name}")
+        return sorted([*self.leaves(name), *(f"{i['kind']}/{i['metadata']['name']}" for i in mounted)])
+
     def pod_uids(self, name: str) -> set[str]:
         pods = self.cluster.list("pods", self.namespace, f"{PIPELINE_LABEL}={name}")
         return {p["metadata"]["uid"] for p in pods}

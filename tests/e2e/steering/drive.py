@@ -1,4 +1,7 @@
-"""A pipeline steered with `mimo` from suspend to cancel, one that trains anew what it reused, one of another team."""
+"""A pipeline steered with `mimo` from suspend to cancel, one that trains anew what it reused, one of another team.
+
+The team's runs beside the steered one: it lacks a Secret, then meets no gate, and is deleted in the end.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,8 @@ _STEPS = {
     f"stages.{TRAINED}.checkpoint.every_steps": 4,
     f"stages.{NEXT}.num_steps": 400,
 }
+# No loss is below zero.
+GATE = {"metric": "loss_last", "comparison": "<", "threshold": 0}
 _SMALL_BASE = ["base.vision_batch_size=4", "base.vision_steps=4", "base.language_steps=4"]
 
 
@@ -71,6 +76,7 @@ class Seen:
 
 def drive(seen: Seen) -> None:
     _start_team_without_its_secret(seen)
+    _copy_store_secret(seen, f"{RELEASE}-store", TEAM)
     inputs = _inputs(seen)
     overrides = _overrides()
     training = {"name": TRAINED, "pytorch": {"numNodes": 2}, "inputs": ["base", "curate"]}
@@ -83,7 +89,7 @@ def drive(seen: Seen) -> None:
     ttl = {"ttlSecondsAfterFinished": TTL_S}
     seen.pipelines.create(AGAIN, profile="tiny", overrides=overrides, inputs=inputs, stages=[training], **ttl)
     _run_anew(seen)
-    _give_the_team_its_secret(seen)
+    _end_the_team(seen)
 
 
 def _suspend_and_resume(seen: Seen) -> None:
@@ -148,16 +154,20 @@ def _run_anew(seen: Seen) -> None:
 
 def _start_team_without_its_secret(seen: Seen) -> None:
     theirs = Pipelines(seen.pipelines.cluster, TEAM)
-    theirs.create(TEAMS, profile="tiny", overrides=_SMALL_BASE, stages=[{"name": "base", "job": {}}])
+    base = {"name": "base", "job": {}, "gate": GATE}
+    theirs.create(TEAMS, profile="tiny", overrides=_SMALL_BASE, stages=[base])
     theirs.wait("SecretMissing", lambda: theirs.condition(TEAMS, "SecretMissing").get("status") == "True", 90)
     seen.notes["told"] = theirs.condition(TEAMS, "SecretMissing")["message"]
 
 
-def _give_the_team_its_secret(seen: Seen) -> None:
+def _end_the_team(seen: Seen) -> None:
+    """Its stage has ended minutes ago: time for a retry, if there were one."""
     theirs = Pipelines(seen.pipelines.cluster, TEAM)
-    _copy_store_secret(seen, f"{RELEASE}-store", TEAM)
-    theirs.wait("the team's stage ends", lambda: theirs.stage(TEAMS, "base")["state"] == "Succeeded", _STAGE_DEADLINE_S)
+    theirs.wait("the team's stage ends", lambda: theirs.get(TEAMS)["status"]["phase"] == "Failed", _STAGE_DEADLINE_S)
     seen.notes["team"] = theirs.get(TEAMS)
+    seen.notes["team's children"] = theirs.children(TEAMS)
+    theirs.cluster.kubectl("delete", "mp", TEAMS, "-n", TEAM)
+    theirs.wait("what the team's pipeline made is gone", lambda: not theirs.children(TEAMS), 60)
 
 
 def _copy_store_secret(seen: Seen, name: str, namespace: str) -> None:

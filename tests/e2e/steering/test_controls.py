@@ -10,8 +10,8 @@ from tests.e2e.kube import CommandError
 from tests.e2e.pipelines import Pipelines
 from tests.e2e.port_forward import open_release_store
 from tests.e2e.release import explain
-from tests.e2e.steering.drive import AGAIN, INPUTS_SECRET, NEXT, STEERED, TRAINED, Seen, drive
-from tests.e2e.steering.names import NAMESPACE, RELEASE
+from tests.e2e.steering.drive import AGAIN, INPUTS_SECRET, NEXT, STEERED, TEAMS, TRAINED, Seen, drive
+from tests.e2e.steering.names import NAMESPACE, RELEASE, TEAM
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -93,5 +93,27 @@ def test_after_the_ttl_jobs_are_gone_and_artifacts_stay(seen: Seen) -> None:
 def test_a_team_without_the_stores_secret_is_told_and_goes_on_once_it_is_there(seen: Seen) -> None:
     assert f"{RELEASE}-store" in seen.notes["told"]
     status = seen.notes["team"]["status"]
-    assert [(s["name"], s["state"], s["failures"]) for s in status["stages"]] == [("base", "Succeeded", 0)]
+    [stage] = status["stages"]
+    assert (stage["name"], stage["exitCode"], stage["failures"]) == ("base", 0, 0)
+    assert stage["digest"].startswith("sha256:")
     assert not [c for c in status["conditions"] if c["type"] == "SecretMissing" and c["status"] == "True"]
+
+
+def test_a_gate_that_is_not_met_fails_the_stage_and_no_retry_is_made(seen: Seen) -> None:
+    status = seen.notes["team"]["status"]
+    [stage] = status["stages"]
+    assert (stage["state"], stage["reason"], stage["attempt"]) == ("Failed", "GateNotMet", 1)
+    assert "gate loss_last < 0 is not met: " in stage["message"]
+    assert status["phase"] == "Failed"
+    # The Job and its one pod, and the configuration.
+    assert [child.split("/")[0] for child in seen.notes["team's children"]] == ["ConfigMap", "Job", "Pod"]
+
+
+def test_a_deleted_pipeline_takes_its_children_along_and_leaves_its_artifacts(seen: Seen) -> None:
+    theirs = Pipelines(seen.pipelines.cluster, TEAM)
+    assert theirs.children(TEAMS) == []
+    assert theirs.cluster.get("mp", TEAMS, TEAM) is None
+    uid, [stage] = seen.notes["team"]["metadata"]["uid"], seen.notes["team"]["status"]["stages"]
+    with open_release_store(theirs.cluster, NAMESPACE, RELEASE) as store:
+        prefix = attempt_prefix(f"{TEAM}/{TEAMS}/{uid[:8]}", "base", 1)
+        assert read_manifest(store, prefix, expected_digest=stage["digest"]).files

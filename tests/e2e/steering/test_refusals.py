@@ -1,4 +1,7 @@
-"""What happens to a mistake: a wrong key, a wrong digest, a damaged input and a typo stop at once and are named."""
+"""What happens to a mistake: a wrong key, digest or input, a kind of job that the cluster lacks, a typo.
+
+Each stops at once and is named.
+"""
 
 from __future__ import annotations
 
@@ -76,11 +79,17 @@ _WANTED = {
 }
 
 
+@pytest.fixture(scope="module")
+def started(pipelines: Pipelines, artifacts: dict[str, dict[str, str]]) -> Pipelines:
+    """One pipeline for each wrong input, beside each other."""
+    for case in _WANTED:
+        pipelines.create(case, profile="tiny", inputs=[artifacts[case]], stages=[_CURATE])
+    return pipelines
+
+
 @pytest.mark.parametrize("case", sorted(_WANTED))
-def test_a_wrong_input_stops_the_stage_at_once_with_exit_code_2_and_its_name(
-    pipelines: Pipelines, artifacts: dict[str, dict[str, str]], case: str
-) -> None:
-    pipelines.create(case, profile="tiny", inputs=[artifacts[case]], stages=[_CURATE])
+def test_a_wrong_input_stops_the_stage_at_once_with_exit_code_2_and_its_name(started: Pipelines, case: str) -> None:
+    pipelines = started
     stage = _ended(pipelines, case)
     assert (stage["state"], stage["exitCode"], stage["attempt"]) == ("Failed", 2, 1)
     for words in _WANTED[case]:
@@ -97,6 +106,30 @@ def _ended(pipelines: Pipelines, name: str) -> dict[str, Any]:
         f"{name} ends", lambda: pipelines.get(name).get("status", {}).get("phase") in over, _STAGE_DEADLINE_S
     )
     return pipelines.stage(name, "curate")
+
+
+def test_a_kind_of_job_that_the_cluster_lacks_is_a_condition_and_the_operator_works_on(pipelines: Pipelines) -> None:
+    if pipelines.cluster.get("crd", "trainjobs.trainer.kubeflow.org", NAMESPACE) is not None:
+        pytest.skip("this cluster has TrainJobs")
+    before = _operators(pipelines)
+    name, inputs = "no-backend", [{**_input("s3://mimo/nowhere", _WRONG_DIGEST), "name": n} for n in ("base", "curate")]
+    stage = {"name": "projector-warmup", "inputs": ["base", "curate"], "pytorch": {"backend": "trainjob"}}
+    pipelines.create(name, profile="tiny", inputs=inputs, stages=[stage])
+    missing = "BackendUnavailable"
+    pipelines.wait(missing, lambda: pipelines.condition(name, missing).get("status") == "True", 60)
+    message = pipelines.condition(name, missing)["message"]
+    assert "TrainJob" in message
+    assert "install it with: " in message
+    assert pipelines.leaves(name) == []
+    _mimo(pipelines, "cancel", "--pipeline", name)
+    pipelines.wait("it is cancelled", lambda: pipelines.get(name)["status"]["phase"] == "Cancelled", 60)
+    assert _operators(pipelines) == before
+
+
+def _operators(pipelines: Pipelines) -> dict[str, int]:
+    """Pod of the operator -> how often its process was started anew."""
+    pods = pipelines.cluster.list("pods", NAMESPACE, "app.kubernetes.io/component=operator")
+    return {p["metadata"]["uid"]: p["status"]["containerStatuses"][0]["restartCount"] for p in pods}
 
 
 def test_kubectl_refuses_a_typo(pipelines: Pipelines) -> None:
