@@ -7,7 +7,8 @@ import json
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from tests.e2e.kube import Cluster
 from tests.e2e.port_forward import forward
@@ -24,6 +25,16 @@ class TrackedRun:
     """Empty = a parent itself."""
     status: str
     tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    """The last value of each."""
+
+
+class Point(NamedTuple):
+    """Of a metric's curve."""
+
+    step: int
+    value: float
+    time_ms: int
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,11 @@ class TrackingServer:
         }
         return [_run(r) for r in self._ask("runs/search", body).get("runs", [])]
 
+    def points(self, run: str, metric: str) -> list[Point]:
+        """All that the server keeps, in order; `run` is its own id."""
+        found = self._ask(f"metrics/get-history?{urlencode({'run_id': run, 'metric_key': metric})}")
+        return sorted(Point(m["step"], m["value"], m["timestamp"]) for m in found.get("metrics", []))
+
     def _ask(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}/api/2.0/mlflow/{path}", data=data)
@@ -68,4 +84,5 @@ def open_tracking(cluster: Cluster, namespace: str, release: str = RELEASE) -> I
 
 def _run(body: Mapping[str, Any]) -> TrackedRun:
     tags = {t["key"]: t["value"] for t in body["data"].get("tags", [])}
-    return TrackedRun(body["info"]["run_id"], tags.get("mlflow.parentRunId", ""), body["info"]["status"], tags)
+    metrics = {m["key"]: m["value"] for m in body["data"].get("metrics", [])}
+    return TrackedRun(body["info"]["run_id"], tags.get("mlflow.parentRunId", ""), body["info"]["status"], tags, metrics)

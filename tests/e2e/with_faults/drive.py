@@ -1,9 +1,14 @@
-"""The short pipeline, driven through its faults: a worker is lost, a rank crashes, operator and Ray head die."""
+"""The short pipeline, driven through its faults.
+
+A worker is lost, a rank crashes, operator and Ray head die, MLflow is away for a stage.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +21,7 @@ from tests.e2e import faults
 from tests.e2e.kube import Cluster, eventually
 from tests.e2e.pod_watch import PodWatch
 from tests.e2e.port_forward import open_release_store
-from tests.e2e.release import explain
+from tests.e2e.release import RELEASE, explain
 from tests.e2e.shown_metrics import metrics_of_running_stage
 from tests.e2e.with_faults.looks import Look, look
 
@@ -27,6 +32,20 @@ NOTE_EVERY_S = 4.0
 REWARD_PORT = 8000
 LOST, CRASHED = "multimodal-pretraining", "long-context-sft"
 """Stages that lose a pod and a rank."""
+FOLLOWED = "base"
+"""Stage whose log is followed from its middle to its end."""
+WITHOUT_TRACKING = "reward-model-text"
+"""Stage during which there is no MLflow."""
+_AWAY_DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Followed:
+    """`mimo logs -f`, which began when the stage had done `step` of `total` steps."""
+
+    step: int
+    total: int
+    text: str
 
 
 @dataclass
@@ -89,6 +108,8 @@ def _stage_of(status: dict[str, Any], name: str) -> dict[str, Any]:
 
 def drive(run: FaultRun) -> None:
     """The pipeline from start to end, with the faults."""
+    run.wait("base trains", FOLLOWED, step=1)
+    run.notes["followed"] = _follow(run, FOLLOWED)
     run.wait("stage 3 trains", LOST, step=6)
     worker = f"mimo.dev/stage={LOST},training.kubeflow.org/replica-type=worker"
     run.notes["lost_worker"] = faults.lose_pod(run.cluster, NAMESPACE, worker)
@@ -100,6 +121,11 @@ def drive(run: FaultRun) -> None:
     run.wait("RL data is curated", "curate-rl")
     run.notes["before_operator_kill"] = {s["name"]: s["attempt"] for s in run.pipeline()["status"]["stages"]}
     run.notes["killed_operators"] = faults.kill_operator(run.cluster, NAMESPACE)
+    _scale_tracking(run, 0)
+    run.notes["tracking gone"] = run.stage(WITHOUT_TRACKING)["state"]
+    run.wait(f"{WITHOUT_TRACKING} succeeds", WITHOUT_TRACKING, ended=True)
+    run.notes["pods of tracking"] = len(_tracking_pods(run))
+    _scale_tracking(run, 1)
     run.wait("MORL has started", "morl")
     _wait_for_saved_step(run, "morl", 1)
     run.notes["reward_service"] = _ask_reward_service(run)
@@ -110,6 +136,35 @@ def drive(run: FaultRun) -> None:
     run.notes["live_metrics"] = _metrics_while_it_runs(run, "evaluate")
     for stage in ("evaluate", "finalize"):
         run.wait(f"{stage} succeeds", stage, ended=True)
+
+
+def _follow(run: FaultRun, stage: str) -> Future[Followed]:
+    """In the background; it ends with the stage. Raises CommandError from its result if the command failed."""
+    progress = run.stage(stage)["progress"]
+    command = (sys.executable, "-m", "jobs.cli", "logs", "-f", stage, "--pipeline", PIPELINE, "-n", NAMESPACE)
+
+    def follow() -> Followed:
+        text = run.cluster.run(*command, timeout_s=STAGE_DEADLINE_S)
+        return Followed(progress["step"], progress["total"], text)
+
+    return ThreadPoolExecutor(1, "follow").submit(follow)
+
+
+def _scale_tracking(run: FaultRun, replicas: int) -> None:
+    """Returns when MLflow is gone; when it is to come back, at once."""
+    scale = ("scale", f"deployment/{RELEASE}-mlflow", "-n", NAMESPACE, f"--replicas={replicas}")
+    run.cluster.kubectl(*scale)
+    if not replicas:
+        eventually(
+            "MLflow is gone",
+            lambda: not _tracking_pods(run),
+            deadline_s=_AWAY_DEADLINE_S,
+            explain=lambda: explain(run.cluster, NAMESPACE),
+        )
+
+
+def _tracking_pods(run: FaultRun) -> list[dict[str, Any]]:
+    return run.cluster.list("pods", NAMESPACE, "app.kubernetes.io/component=mlflow")
 
 
 def _ask_reward_service(run: FaultRun) -> dict[str, Any]:

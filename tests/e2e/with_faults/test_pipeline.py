@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -38,15 +37,6 @@ MODELS = {
     "reward-text": "reward-model-text",
     "reward-multimodal": "reward-model-multimodal",
 }
-# Weights of these are the same wherever they are trained with the same ranks and threads.
-COMPARED = (
-    "base",
-    "curate",
-    "projector-warmup",
-    "vision-language-alignment",
-    "multimodal-pretraining",
-    "long-context-sft",
-)
 
 
 def test_every_stage_succeeded(run: FaultRun) -> None:
@@ -98,14 +88,16 @@ def test_a_fault_costs_only_the_steps_after_the_checkpoint(run: FaultRun) -> Non
 
 
 @pytest.mark.usefixtures("devcluster_only")
-def test_digests_up_to_sft_equal_those_of_one_machine(run: FaultRun) -> None:
+def test_the_digest_of_every_stage_equals_that_of_one_machine(run: FaultRun) -> None:
+    """Also of what was trained in two attempts: the ranks and threads are the same, and nothing else is in a result."""
     folder = Path(os.environ.get("MIMO_DEMO_CI_DIR", ROOT / "runs/demo-ci"))
     state = folder / "pipeline.json"
     if not state.is_file():
         pytest.skip(f"no run of `make demo-ci` in {folder} to compare with")
     local = {s["name"]: s["digest"] for s in json.loads(state.read_text())["status"]["stages"]}
     remote = {s["name"]: s["digest"] for s in run.pipeline()["status"]["stages"]}
-    assert {n: remote[n] for n in COMPARED} == {n: local[n] for n in COMPARED}
+    assert set(remote) == {*JOB_STAGES, *TORCH_STAGES, "morl"}
+    assert remote == local
 
 
 def _manifests(run: FaultRun) -> dict[str, Manifest]:
@@ -221,37 +213,3 @@ def test_logs_of_the_nodes_are_in_the_store(run: FaultRun) -> None:
         for stage, attempt, node in (("base", 1, 0), ("multimodal-pretraining", 2, 1), ("morl", 2, 0)):
             text, _ = store.get_bytes(node_log_key(attempt_prefix(run.run_id, stage, attempt), node))
             assert text.strip(), f"{stage}: the log of node {node} is empty"
-
-
-def _mimo(run: FaultRun, *arguments: str) -> str:
-    return run.cluster.run(sys.executable, "-m", "jobs.cli", *arguments, "--pipeline", PIPELINE, "-n", NAMESPACE)
-
-
-def test_mimo_status_shows_every_stage(run: FaultRun) -> None:
-    found = json.loads(_mimo(run, "status", "--output", "json"))
-    assert {s["name"]: s["state"] for s in found["status"]["stages"]} == dict.fromkeys(
-        (*JOB_STAGES, *TORCH_STAGES, "morl"), "Succeeded"
-    )
-    table = _mimo(run, "status")
-    assert f"{run.run_id}  Succeeded" in table
-    assert table.count("Succeeded") == len(found["status"]["stages"]) + 1
-    assert "MLflow: http" in table
-
-
-def test_mimo_reads_the_store_through_a_forwarded_port_with_the_named_secret(run: FaultRun, tmp_path: Path) -> None:
-    page = tmp_path / "report.html"
-    found = json.loads(_mimo(run, "report", "--to", str(page), "--output", "json"))
-    attempts = {s["name"]: [a["state"] for a in s["attempts"]] for s in found["stages"]}
-    assert {states[-1] for states in attempts.values()} == {"Succeeded"}
-    # The faults of this run: what was killed is told beside what succeeded.
-    assert any(len(states) > 1 for states in attempts.values())
-    assert "<svg" in page.read_text()
-    checked = json.loads(_mimo(run, "artifacts", "verify", "--stage", "base", "--output", "json"))
-    assert [(a["stage"], a["problem"]) for a in checked] == [("base", "")]
-    lineage = json.loads(_mimo(run, "lineage", "--output", "json"))
-    assert {a["name"] for a in lineage["artifacts"]} >= {"base", "curate", "morl"}
-
-
-def test_mimo_logs_prints_what_the_pod_wrote(run: FaultRun) -> None:
-    digest = next(s["digest"] for s in run.pipeline()["status"]["stages"] if s["name"] == "base")
-    assert f"digest={digest}" in _mimo(run, "logs", "base")
