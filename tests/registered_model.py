@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,16 @@ def answer_by_mlflow(model: str, prompt: str) -> str:
     loaded: Any = mlflow.pyfunc.load_model(model)
     [row] = loaded.predict(pandas.DataFrame({"prompt": [prompt]}), params={"max_new_tokens": _MAX_NEW_TOKENS})
     return str(row["response"])
+
+
+def scores_by_mlflow(model: str, prompt: str, responses: Sequence[str]) -> list[float]:
+    """Of a reward model, for each response."""
+    import mlflow.pyfunc
+    import pandas
+
+    loaded: Any = mlflow.pyfunc.load_model(model)
+    rows = pandas.DataFrame({"prompt": [prompt] * len(responses), "response": list(responses)})
+    return [float(row["score"]) for row in loaded.predict(rows)]
 
 
 def answer_by_transformers(folder: Path, prompt: str) -> str:
