@@ -170,6 +170,8 @@ _PLAIN_NAMES = {
     "reward_last": REWARD,
 }
 _PLAIN_PREFIXES = {"loss_": LOSS_BY_TYPE, "lr_": LEARNING_RATE}
+_SPEEDS = frozenset({TOKENS_PER_S, PATCHES_PER_S, MFU, DATA_WAIT})
+_AREAS_OF_THE_PROCESS = frozenset({"stage", "system"})
 # Of manifests: of the first step, not the last.
 _IGNORED = frozenset({"loss_first", "reward_first", "vision_loss_first", "vision_loss_last"})
 
@@ -196,3 +198,11 @@ def declared(name: str) -> tuple[Metric, str] | None:
         if name.startswith(prefix) and name not in _IGNORED:
             return metric, name.removeprefix(prefix)
     return None
+
+
+def is_of_the_machine(name: str) -> bool:
+    """It says when, how fast or how busy processes were, not what came out: two runs of the same work differ in it."""
+    found = declared(name)
+    if found is None:
+        return name.partition("/")[0] in _AREAS_OF_THE_PROCESS
+    return found[0] in _SPEEDS or found[0].unit == "seconds" or found[0].area in _AREAS_OF_THE_PROCESS

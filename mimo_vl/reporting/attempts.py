@@ -6,14 +6,15 @@ import logging
 import re
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from mimo_vl.errors import EXIT_RESUME, InputError
+from mimo_vl.errors import InputError
 from mimo_vl.reporting.run import Attempt, AttemptState, KnownStage
 from mimo_vl.schema.manifest import Claim, ExitRecord, Manifest
+from mimo_vl.schema.verdict import AttemptVerdict, provisional_verdict
 from mimo_vl.storage import ArtifactStore
 from mimo_vl.storage.artifacts import read_manifest
-from mimo_vl.storage.attempts import read_claim, read_exit_record, read_revocation
+from mimo_vl.storage.attempts import read_claim, read_exit_record, read_revocation, read_verdict
 from mimo_vl.storage.layout import MANIFEST, attempt_prefix, run_prefix
 
 logger = logging.getLogger(__name__)
@@ -42,19 +43,12 @@ def read_attempt(
     prefix = attempt_prefix(run_id, known.name, number)
     manifest = _readable(read_manifest, store, prefix) if f"{prefix}/{MANIFEST}" in keys else None
     claim, record = _readable(read_claim, store, prefix), _readable(read_exit_record, store, prefix)
-    revocation = _readable(read_revocation, store, prefix)
-    state = _state(known, number, manifest, record, is_revoked=revocation is not None)
-    reason, message = _why(known, number, state, record)
-    if revocation is not None and manifest is None:
-        reason, message = reason or "Revoked", message or revocation.reason
+    verdict = _verdict(store, prefix, known, number, record) if manifest is None else None
     attempt = Attempt(
         number=number,
-        state=state,
-        reason=reason,
-        message=message,
+        **_told(known, number, manifest, verdict),
         started_at=_start(claim),
         finished_at=_end(manifest, record),
-        exit_code=record.exit_code if record else None,
         peak_pss_bytes=record.peak_pss_bytes if record else 0,
         hostname=_host(claim),
         tracking_run=manifest.tracking.get("run_id", "") if manifest else "",
@@ -79,33 +73,27 @@ def reused_attempt(store: ArtifactStore, manifest: Manifest, uri: str) -> Attemp
     )
 
 
-def _state(
-    known: KnownStage, number: int, manifest: Manifest | None, record: ExitRecord | None, *, is_revoked: bool
-) -> AttemptState:
+def _verdict(
+    store: ArtifactStore, prefix: str, known: KnownStage, number: int, record: ExitRecord | None
+) -> AttemptVerdict | None:
+    """How an attempt without an output ended; None while it runs."""
+    verdict = _readable(read_verdict, store, prefix)
+    is_latest = number == known.attempt and known.state in _ACTIVE
+    if verdict is None and record is None and is_latest and _readable(read_revocation, store, prefix) is None:
+        return None
+    return verdict or provisional_verdict(record)
+
+
+def _told(known: KnownStage, number: int, manifest: Manifest | None, verdict: AttemptVerdict | None) -> dict[str, Any]:
+    """State, reason, message and exit code of an attempt."""
     if manifest is not None:
-        return AttemptState.SUCCEEDED
-    if record is not None:
-        return AttemptState.INTERRUPTED if record.exit_code == EXIT_RESUME else AttemptState.FAILED
-    if number == known.attempt and known.state in _ACTIVE and not is_revoked:
-        return AttemptState.RUNNING
-    if number == known.attempt and known.state == "Failed":
-        return AttemptState.FAILED
-    return AttemptState.LOST
-
-
-def _why(known: KnownStage, number: int, state: AttemptState, record: ExitRecord | None) -> tuple[str, str]:
-    """Reason and message: of the exit record, or what the controller says about the latest attempt."""
-    if state == AttemptState.RUNNING:
-        return "", known.progress
-    if state == AttemptState.SUCCEEDED:
         # A gate was not met, or somebody has to approve.
         is_held = number == known.attempt and known.state in ("Failed", "AwaitingApproval")
-        return (known.reason, known.message) if is_held else ("", "")
-    if record is not None and (record.reason or record.message):
-        return record.reason, record.message
-    if number == known.attempt and known.state in ("Failed", "Retrying"):
-        return known.reason, known.message
-    return "NoExitRecord", "its process was killed, or its machine was lost, before it could say why it ended"
+        held = {"reason": known.reason, "message": known.message} if is_held else {}
+        return {"state": AttemptState.SUCCEEDED, **held}
+    if verdict is None:
+        return {"state": AttemptState.RUNNING, "message": known.progress}
+    return {**verdict.model_dump(exclude={"version"}), "state": AttemptState(verdict.state)}
 
 
 def _readable(read: Callable[[ArtifactStore, str], R | None], store: ArtifactStore, prefix: str) -> R | None:

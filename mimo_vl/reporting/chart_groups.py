@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from mimo_vl.observability.metrics import is_of_the_machine
 from mimo_vl.reporting.curves import Series, StageCurves
 
 
@@ -22,8 +23,6 @@ class ChartGroup:
     whole: str = ""
     """Name of the curve that is about all of the others together."""
     is_main: bool = True
-    is_of_the_machine: bool = False
-    """Depends on how fast or how busy a machine was, not on what was learned."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +54,6 @@ _GROUPS = (
         title="Throughput",
         unit="per second",
         pattern=r"(?:train/)?(tokens|patches)_per_s",
-        is_of_the_machine=True,
     ),
     ChartGroup(title="Gradient norm", unit="1", pattern=r"(?:train/)?grad_norm", whole="gradient norm", is_main=False),
     ChartGroup(
@@ -67,7 +65,6 @@ _GROUPS = (
         unit="seconds",
         pattern=r"(?:rl|train)/(.+_time)",
         is_main=False,
-        is_of_the_machine=True,
     ),
     ChartGroup(
         title="Wait for data",
@@ -75,53 +72,48 @@ _GROUPS = (
         pattern=r"(?:train/)?data_wait_fraction",
         whole="share",
         is_main=False,
-        is_of_the_machine=True,
     ),
     ChartGroup(
         title="Memory",
         unit="bytes",
         pattern=r"system/((?:process_pss|system_memory_used)(?:/.+)?)",
         is_main=False,
-        is_of_the_machine=True,
     ),
     ChartGroup(
         title="Use of the GPUs",
         unit="percent: mean of a node, and range of its GPUs",
         pattern=r"system/gpu_utilization_percentage/(.+)",
         is_main=False,
-        is_of_the_machine=True,
     ),
     ChartGroup(
         title="Memory of the GPUs",
         unit="bytes: mean of a node, and range of its GPUs",
         pattern=r"system/gpu_memory_used/(.+)",
         is_main=False,
-        is_of_the_machine=True,
     ),
     ChartGroup(
         title="Machine",
         unit="percent",
         pattern=r"system/(.+_percentage(?:/.+)?)",
         is_main=False,
-        is_of_the_machine=True,
     ),
 )
 
 
 def charts(curves: StageCurves, *, with_machine: bool = True) -> list[Chart]:
-    """In the order of the groups, then every other metric by its name."""
-    left = dict(curves.series)
+    """In the order of the groups, then every other metric by its name. `with_machine`: its speed and load, too."""
+    left = {n: s for n, s in curves.series.items() if with_machine or not is_of_the_machine(n)}
     found = []
     for group in _GROUPS:
         matches = {n: m for n in left if (m := re.fullmatch(group.pattern, n))}
         members = [(n, _curve_name(group, matches[n])) for n in _whole_first(matches)]
         for name in matches:
             del left[name]
-        if members and (with_machine or not group.is_of_the_machine):
+        if members:
             found.append(_chart(group, members, curves))
-    others = [name for name in sorted(left) if with_machine or not name.startswith("system/")]
     return found + [
-        _chart(ChartGroup(title=name, unit="", pattern="", is_main=False), [(name, name)], curves) for name in others
+        _chart(ChartGroup(title=name, unit="", pattern="", is_main=False), [(name, name)], curves)
+        for name in sorted(left)
     ]
 
 

@@ -13,11 +13,13 @@ from typing import Any
 
 import jinja2
 
+from mimo_vl.evaluation.collect import StageOutput
 from mimo_vl.evaluation.summary import reward_models
+from mimo_vl.observability.metrics import is_of_the_machine
 from mimo_vl.reporting.chart_groups import Chart, charts
 from mimo_vl.reporting.curves import Series, StageCurves
 from mimo_vl.reporting.lineage import tree_lines
-from mimo_vl.reporting.run import Attempt, Run, Stage
+from mimo_vl.reporting.run import Attempt, AttemptState, Run, Stage
 from mimo_vl.reporting.stage_graph import shown_duration, stage_graph, style_of, time_line
 from mimo_vl.reporting.svg import NUM_COLOURS, curve_chart, interval_chart, short_number
 from mimo_vl.schema.evaluation import Bounds, Evaluation, FamilyComparison, ModelScore
@@ -27,7 +29,7 @@ _FAMILY_TITLES = {"ocr": "OCR", "qa": "Question answering", "gui": "GUI"}
 _PAIR_TITLES = {"sft_sft": "two SFT answers", "base_sft": "base against SFT", "base_base": "two base answers"}
 # Longer texts are cut in the report; results/*.jsonl has them whole.
 _SHOWN_CHARS = 600
-_FAILED = frozenset({"Failed", "Lost"})
+_FAILED = frozenset({AttemptState.FAILED, AttemptState.KILLED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +163,13 @@ def _without_place_and_time(run: Run) -> Run:
 
 def _bare(stage: Stage) -> Stage:
     attempts = [_bare_attempt(a, keeps_message=not stage.known.reused) for a in stage.attempts]
-    return replace(stage, uri="", attempts=attempts, known=replace(stage.known, output_uri=""))
+    output = stage.output and _without_speeds(stage.output)
+    return replace(stage, uri="", attempts=attempts, output=output, known=replace(stage.known, output_uri=""))
+
+
+def _without_speeds(output: StageOutput) -> StageOutput:
+    kept = {name: value for name, value in output.manifest.metrics.items() if not is_of_the_machine(name)}
+    return replace(output, manifest=output.manifest.model_copy(update={"metrics": kept}))
 
 
 def _bare_attempt(attempt: Attempt, *, keeps_message: bool) -> Attempt:

@@ -12,16 +12,15 @@ from mimo_vl.evaluation.collect import RunMaterial, StageOutput
 from mimo_vl.reporting.curves import StageCurves
 from mimo_vl.reporting.data_cards import DataCard
 from mimo_vl.reporting.lineage import Artifact
+from mimo_vl.schema.verdict import AttemptEnd
 
 
 class AttemptState(StrEnum):
     SUCCEEDED = "Succeeded"
-    FAILED = "Failed"
-    INTERRUPTED = "Interrupted"
-    """It saved and ended on request: exit code 75."""
     RUNNING = "Running"
-    LOST = "Lost"
-    """It ended and left no exit record: its process was killed."""
+    FAILED = AttemptEnd.FAILED
+    KILLED = AttemptEnd.KILLED
+    INTERRUPTED = AttemptEnd.INTERRUPTED
 
 
 @dataclass(frozen=True, kw_only=True)

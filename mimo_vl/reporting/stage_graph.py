@@ -12,15 +12,15 @@ _BOX_WIDTH, _BOX_HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 232.0, 58.0, 26.0, 26.0, 6.0
 _MARKS = {
     AttemptState.SUCCEEDED: "✓",
     AttemptState.FAILED: "✗",
+    AttemptState.KILLED: "✗",
     AttemptState.INTERRUPTED: "❚❚",
     AttemptState.RUNNING: "▶",
-    AttemptState.LOST: "?",
 }
 _STYLES = {
     "Succeeded": "good",
     "Reused": "good",
     "Failed": "bad",
-    "Lost": "bad",
+    "Killed": "bad",
     "Running": "active",
     "Queued": "active",
     "Retrying": "active",

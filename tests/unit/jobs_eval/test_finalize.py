@@ -13,6 +13,7 @@ from jobs.finalize import main
 from jobs.runtime import run_stage
 from mimo_vl.config.compose import compose, dump_config
 from mimo_vl.evaluation.evaluate import WorkerPlan, evaluate
+from mimo_vl.observability.metrics import is_of_the_machine
 from mimo_vl.schema.environment import StageEnvironment
 from mimo_vl.schema.manifest import InputRef
 from mimo_vl.storage.artifacts import publish_directory
@@ -80,7 +81,15 @@ def _training(folder: Path) -> Path:
     return folder
 
 
-def _whole_run(root: Path, config_text: str, evaluated: Path, uid: str) -> Path:
+def _rates(speed: float) -> dict[str, float]:
+    """As the manifests of training stages have them, under the names of the loop and of the metrics."""
+    plain = {"tokens_per_s": 900.0, "patches_per_s": 70.0, "mfu": 0.4, "data_wait_fraction": 0.01}
+    named = {"rl/rollout_time": 9.0, "rl/update_time": 4.0}
+    return {n: v * speed for n, v in (plain | {f"train/{n}": v for n, v in plain.items()} | named).items()}
+
+
+def _whole_run(root: Path, config_text: str, evaluated: Path, uid: str, *, speed: float = 1.0) -> Path:
+    """`speed`: of the machine, which everything but the results depends on."""
     store = LocalStore(root / "store")
     trained = _training(root / "trained")
     inputs = {
@@ -93,6 +102,7 @@ def _whole_run(root: Path, config_text: str, evaluated: Path, uid: str) -> Path:
             loss_last=1.0,
             tokens=90.0,
             steps=3.0,
+            **_rates(speed),
         ),
         "evaluate": _publish(store, f"local/demo/{uid}", "evaluate", evaluated),
     }
@@ -113,10 +123,15 @@ def test_two_runs_give_the_same_bytes(
     tmp_path_factory: pytest.TempPathFactory, config_text: str, evaluated: Path
 ) -> None:
     first, second = (
-        _whole_run(tmp_path_factory.mktemp("run"), config_text, evaluated, uid) for uid in ("aaaa1111", "bbbb2222")
+        _whole_run(tmp_path_factory.mktemp("run"), config_text, evaluated, uid, speed=speed)
+        for uid, speed in (("aaaa1111", 1.0), ("bbbb2222", 1.5))
     )
     for name in ("summary.json", "report.html"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_every_rate_that_a_stage_leaves_is_one_that_two_runs_may_differ_in() -> None:
+    assert [name for name in _rates(1.0) if not is_of_the_machine(name)] == []
 
 
 def test_failed_run_reports_what_there_is_and_what_is_missing(tmp_path: Path, config_text: str) -> None:

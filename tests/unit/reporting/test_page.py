@@ -40,8 +40,10 @@ def _evaluation(response: str = "4") -> Evaluation:
     return Evaluation(confidence=0.95, models=models_shown, families=(family,), mean_reward=mean, pictures=(picture,))
 
 
-def _write(run: RunStore, response: str = "4") -> None:
-    losses = [(step, {"loss": 3.0 / step, "loss_ocr": 2.0 / step, "tokens_per_s": 100.0 * step}) for step in (1, 2, 3)]
+def _write(run: RunStore, response: str = "4", *, speed: float = 1.0) -> None:
+    """`speed`: of the machine."""
+    rates = {"tokens_per_s": 100.0 * speed, "data_wait_fraction": 0.1 / speed, "mfu": 0.2 * speed}
+    losses = [(step, {"loss": 3.0 / step, "loss_ocr": 2.0 / step, **rates}) for step in (1, 2, 3)]
     run.failed("long-context-sft", 1, message="disk <full>", metrics=losses)
     report = curation_report(**{"train-ocr": {"kept": 3, "dropped": {"too_small": 2}, "tokens": 70}})
     base = run.succeeded("curate", files={"report.json": report})
@@ -49,7 +51,7 @@ def _write(run: RunStore, response: str = "4") -> None:
         "long-context-sft",
         2,
         inputs={"curate": base},
-        results={"loss_first": 3.0, "loss_last": 1.0},
+        results={"loss_first": 3.0, "loss_last": 1.0, "targets": 77.0, **rates},
         metrics=losses[1:],
     )
     files = {"evaluation.json": _evaluation(response).to_json(), "pictures/counting-0.png": _PNG}
@@ -170,13 +172,20 @@ def test_the_copy_in_an_artifact_knows_neither_place_nor_time(tmp_path: Path) ->
         if name == "b":
             # Everything happens an hour later.
             run._minute = 60
-        _write(run)
+        _write(run, speed=1.0 if name == "a" else 2.0)
         pages.append(render_artifact_page(_read(run)))
     assert pages[0] == pages[1]
+    assert [rate for rate in ("tokens_per_s", "data_wait_fraction", "mfu") if rate in pages[0]] == []
+    assert "targets 77" in pages[0]
     assert str(tmp_path) not in pages[0]
     assert "node-a" not in pages[0]
     assert "Throughput" not in pages[0]
     assert "ocr" in pages[0]
+
+
+def test_the_page_of_a_run_tells_how_fast_it_was(page: str) -> None:
+    assert "tokens_per_s 100" in page
+    assert "Throughput" in page
 
 
 def test_a_run_that_has_not_begun_has_a_page(store: RunStore) -> None:

@@ -10,8 +10,10 @@ import pytest
 
 from mimo_vl.reporting.read import Source, read_run
 from mimo_vl.reporting.run import AttemptState, KnownStage, Run, WatchedTimes
-from mimo_vl.schema.manifest import ExitRecord, InputRef
+from mimo_vl.schema.manifest import ExitRecord, InputRef, Revocation
+from mimo_vl.schema.verdict import AttemptEnd, AttemptVerdict
 from mimo_vl.storage import store_for_uri
+from mimo_vl.storage.attempts import conclude_attempt, revoke_attempt
 from mimo_vl.storage.local import LocalStore
 from mimo_vl.tracking.journal import metrics_entry
 from tests.fakes.run_store import START, RunStore, curation_report
@@ -43,7 +45,7 @@ def test_an_attempt_without_an_exit_record_was_killed_and_ended_with_its_last_me
     run.attempt("train", 1, metrics=[(1, {"loss": 2.0})])
     run.succeeded("train", 2)
     (stage,) = _read(run, KnownStage(name="train", state="Succeeded", attempt=2)).stages
-    assert (stage.attempts[0].state, stage.attempts[0].reason) == (AttemptState.LOST, "NoExitRecord")
+    assert (stage.attempts[0].state, stage.attempts[0].reason) == (AttemptState.KILLED, "NoExitRecord")
     assert stage.attempts[0].finished_at == START + timedelta(seconds=30)
 
 
@@ -62,11 +64,33 @@ def test_an_interrupted_attempt_is_no_failure(run: RunStore) -> None:
     assert stage.attempts[0].state == AttemptState.INTERRUPTED
 
 
-def test_why_a_pod_died_is_what_the_controller_saw(run: RunStore) -> None:
-    run.attempt("train", 1)
-    known = KnownStage(name="train", state="Failed", attempt=1, reason="OOMKilled", message="out of memory")
-    (stage,) = _read(run, known).stages
-    assert (stage.attempts[0].state, stage.attempts[0].reason) == ("Failed", "OOMKilled")
+@pytest.mark.parametrize(
+    "record",
+    [None, ExitRecord(exit_code=75, reason="Interrupted", message="stopped"), ExitRecord(exit_code=1, reason="X")],
+)
+def test_what_the_controller_judged_goes_before_what_the_attempt_said(run: RunStore, record: ExitRecord | None) -> None:
+    prefix = run.attempt("train", 1, record=record)
+    verdict = AttemptVerdict(state=AttemptEnd.KILLED, reason="Evicted", message="its pod was evicted", exit_code=137)
+    conclude_attempt(run.store, prefix, verdict)
+    run.succeeded("train", 2)
+    (stage,) = _read(run, KnownStage(name="train", state="Succeeded", attempt=2)).stages
+    first = stage.attempts[0]
+    told = (first.state, first.reason, first.message, first.exit_code)
+    assert told == ("Killed", "Evicted", "its pod was evicted", 137)
+
+
+def test_an_attempt_that_ended_a_moment_ago_says_what_its_launcher_saw_until_it_is_judged(run: RunStore) -> None:
+    run.attempt("train", 1, record=ExitRecord(exit_code=1, reason="Killed", message="rank 1 was ended by SIGABRT"))
+    (stage,) = _read(run, KnownStage(name="train", state="Running", attempt=1)).stages
+    assert (stage.attempts[0].state, stage.attempts[0].message) == ("Killed", "rank 1 was ended by SIGABRT")
+
+
+def test_a_revoked_attempt_does_not_run_any_more(run: RunStore) -> None:
+    prefix = run.attempt("train", 1)
+    known = KnownStage(name="train", state="Running", attempt=1)
+    assert _read(run, known).stages[0].attempts[0].state == "Running"
+    revoke_attempt(run.store, prefix, Revocation(reason="its node stopped answering"))
+    assert _read(run, known).stages[0].attempts[0].state == "Killed"
 
 
 def test_an_output_that_does_not_pass_its_gate_says_so(run: RunStore) -> None:
