@@ -8,19 +8,20 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from mimo_vl.errors import EXIT_DONE, InputError
 from mimo_vl.schema.manifest import ExitRecord, Manifest
 from mimo_vl.storage.artifacts import read_manifest
-from mimo_vl.storage.attempts import read_claim, read_exit_record, read_progress
+from mimo_vl.storage.attempts import conclude_attempt, read_claim, read_exit_record, read_progress, read_verdict
 from mimo_vl.storage.checkpoints import complete_steps
 from mimo_vl.storage.layout import CHECKPOINTS_DIR, MANIFEST, attempt_prefix, join
 from mimo_vl.storage.store import ArtifactStore
 from operators.mimo_pipeline.api import StageProgress
 from operators.mimo_pipeline.builders.process import Process, RunFacts, build_process
 from operators.mimo_pipeline.local.children import Child, ChildRecords, is_same_process, members, send, start_time_s
-from operators.mimo_pipeline.plan import Create, Delete, LeafPhase, Output, StageObservation
+from operators.mimo_pipeline.plan import Conclude, Create, Delete, LeafPhase, Output, StageObservation
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,13 @@ class LocalBackend:
     def exit_records(self) -> list[ExitRecord]:
         prefixes = [attempt_prefix(self._facts.run_id, c.stage, c.attempt) for c in self._records.all()]
         return [record for p in prefixes if (record := read_exit_record(self._store, p)) is not None]
+
+    def conclude(self, order: Conclude) -> None:
+        name, prefix = (order.stage, order.attempt), attempt_prefix(self._facts.run_id, order.stage, order.attempt)
+        conclude_attempt(self._store, prefix, order.verdict)
+        if name in self._ended:
+            # The first verdict stands, which need not be this one.
+            self._ended[name] = replace(self._ended[name], verdict=read_verdict(self._store, prefix))
 
     def delete(self, order: Delete) -> None:
         child = self._records.find(order.stage, order.attempt)
@@ -166,6 +174,7 @@ class LocalBackend:
             output=None if manifest is None else self._output(prefix, manifest),
             finishing_s=now_s - self._manifest_seen_at_s.get((child.stage, child.attempt), now_s),
             checkpoint_step=max(steps) if steps else None,
+            verdict=None if alive else read_verdict(self._store, prefix),
             progress=None if progress is None else StageProgress(**progress.model_dump(exclude={"version"})),
         )
 
