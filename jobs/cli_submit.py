@@ -38,6 +38,9 @@ def submit(
     ] = None,
     stages: Annotated[str, typer.Option(help="Comma-separated: only these stages.")] = "",
     through: Annotated[str, typer.Option(help="Stop after this stage.")] = "",
+    queue: Annotated[
+        str, typer.Option(help="Kueue LocalQueue that admits its jobs; default: that of the operator, if it has one.")
+    ] = "",
     namespace: Namespace = "",
     context: Context = "",
     kubeconfig: Kubeconfig = None,
@@ -57,6 +60,7 @@ def submit(
         inputs=parse_inputs(given or ()),
         stages=tuple(s.strip() for s in stages.split(",") if s.strip()),
         through=through,
+        queue=queue,
     )
     body = build_object(submission)
     if dry_run:

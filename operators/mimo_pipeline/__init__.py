@@ -3,7 +3,7 @@
 api.py           what a user writes (spec) and what the controller answers (status)
 stage_graph.py   which stages there are and what each needs
 reconcile.py     the whole logic: (spec, status, observed, now) -> Plan; pure
-    retry.py transitions.py outcomes.py gates.py schedule.py keys.py conditions.py draft.py    its steps
+    retry.py transitions.py outcomes.py gates.py image_pins.py schedule.py keys.py conditions.py draft.py    its steps
 plan.py          observations in, Plan out
 backend.py       what a world must offer: render, apply, observe, delete
 builders/        pure builders of what a backend creates

@@ -172,7 +172,7 @@ class MimoPipelineSpec(ApiModel):
     max_parallel_stages: int = Field(default=1, ge=1, le=64)
     """Stages that may run at once, where their order allows it."""
     queue_name: LabelValue = ""
-    """Kueue LocalQueue that admits the jobs of the stages; empty = none."""
+    """Kueue LocalQueue that admits the jobs of the stages; empty = that of the operator's settings, if any."""
     ttl_seconds_after_finished: int | None = Field(default=None, ge=0, le=3650 * DAY_S)
     """Deletes the finished jobs after this time, never artifacts."""
     suspend: bool = False

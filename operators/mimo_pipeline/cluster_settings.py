@@ -5,13 +5,16 @@ The chart renders it into one ConfigMap (key operator.yaml); `load_settings` rea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Self
 
 import yaml
 from pydantic import Field, ValidationError
 
 from mimo_vl.errors import ConfigError
 from operators.mimo_pipeline.api import ApiModel, PodSettings, StoreSettings
+from operators.mimo_pipeline.api_model import LabelValue
 
 # Another placeholder would stay in the address.
 _LINK = r"^(https?://([^\s{}]|\{namespace\}|\{pipeline\})+)?$"
@@ -59,6 +62,33 @@ class PodDefaults(ApiModel):
     ray_reward: PodSettings = Field(default_factory=PodSettings)
 
 
+class WorkloadSettings(ApiModel):
+    """What jobs and pods of stages get, images and accounts apart.
+
+    A pipeline keeps that of its start; whatever is added here is frozen with it.
+    """
+
+    pods: PodDefaults = Field(default_factory=PodDefaults)
+    run_as_user: int = Field(default=1000, ge=1)
+    lock_memory: bool = False
+    """Pods with GPUs run as root with the one capability IPC_LOCK, which Linux takes from other users. For RDMA drivers
+    on nodes that limit locked memory; leaves Pod Security `baseline`, so it needs a privileged namespace."""
+    environment: MountedEnvironment | None = None
+    ray_version: str = "2.60.0"
+    queue_name: LabelValue = ""
+    """Kueue LocalQueue, in each namespace, for pipelines that name none; empty = none."""
+
+    def to_frozen(self) -> dict[str, Any]:
+        """JSON values of what is declared here, without what a subclass adds."""
+        shared = set(WorkloadSettings.model_fields)
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, include=shared)
+
+    def thawed(self, frozen: Mapping[str, Any]) -> Self:
+        """The same settings with what `to_frozen` gave; what only a newer version knows is left out."""
+        known = WorkloadSettings.model_validate(frozen, extra="ignore")
+        return self.model_copy(update={name: getattr(known, name) for name in WorkloadSettings.model_fields})
+
+
 class KubeflowSettings(ApiModel):
     """Kubeflow Pipelines, where every pipeline that was not made there is shown as a run."""
 
@@ -77,19 +107,12 @@ class KubeflowSettings(ApiModel):
     """Address of its pages as browsers reach it; empty = runs are named by their id alone."""
 
 
-class ClusterSettings(ApiModel):
+class ClusterSettings(WorkloadSettings):
     images: Images
     service_accounts: ServiceAccounts
     store: StoreSettings
     tracking_uri: str = ""
     """MLflow server; empty = metrics are only journalled."""
-    pods: PodDefaults = Field(default_factory=PodDefaults)
-    run_as_user: int = Field(default=1000, ge=1)
-    lock_memory: bool = False
-    """Pods with GPUs run as root with the one capability IPC_LOCK, which Linux takes from other users. For RDMA drivers
-    on nodes that limit locked memory; leaves Pod Security `baseline`, so it needs a privileged namespace."""
-    environment: MountedEnvironment | None = None
-    ray_version: str = "2.60.0"
     node_lost_timeout_s: float = Field(default=300.0, ge=10)
     """Pods on a node that is NotReady for longer count as gone, after their attempt was revoked."""
     resync_interval_s: float = Field(default=120.0, ge=1)
@@ -126,5 +149,6 @@ __all__ = [
     "PodDefaults",
     "ServiceAccounts",
     "StoreSettings",
+    "WorkloadSettings",
     "load_settings",
 ]

@@ -4,7 +4,7 @@ Level-triggered: it compares what is wanted with what is seen and says what to d
 local loop only observe, call it and apply the Plan. It remembers nothing; the status does.
 
 Order of one round: check the spec -> freeze the runtime (first time) -> retry requests -> attempts that exist ->
-approvals -> stages that may start -> index of outputs -> phase and conditions -> clean-up.
+approvals -> digests of images -> stages that may start -> index of outputs -> phase and conditions -> clean-up.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from operators.mimo_pipeline.api import (
 from operators.mimo_pipeline.draft import MAX_MESSAGE, Draft
 from operators.mimo_pipeline.gates import check_approval
 from operators.mimo_pipeline.headline import headline
+from operators.mimo_pipeline.image_pins import pinned_images
 from operators.mimo_pipeline.plan import Delete, IndexEntry, Observed, Plan
 from operators.mimo_pipeline.retry import apply_retry
 from operators.mimo_pipeline.schedule import schedule
@@ -51,6 +52,7 @@ def reconcile(spec: MimoPipelineSpec, status: MimoPipelineStatus, observed: Obse
     for stage in draft.order:
         advance(draft, stage)
         check_approval(draft, stage.name)
+    _pin_images(draft)
     schedule(draft)
     _enter_into_index(draft)
     _summarise(draft)
@@ -68,6 +70,14 @@ def _start_once(draft: Draft) -> bool:
     frozen = runtime.model_copy(update={"spec_digest": draft.spec.fixed_digest()})
     draft.change(started_at=draft.now, runtime=frozen)
     return True
+
+
+def _pin_images(draft: Draft) -> None:
+    runtime = draft.status.runtime
+    assert runtime is not None
+    pinned = pinned_images(draft.order, draft.stages, runtime.image_digests)
+    if pinned != runtime.image_digests:
+        draft.change(runtime=runtime.model_copy(update={"image_digests": pinned}))
 
 
 def _refuse(status: MimoPipelineStatus, observed: Observed, now: datetime, reason: str, wrong: list[str]) -> Plan:

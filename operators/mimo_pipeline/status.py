@@ -156,7 +156,9 @@ class PipelineRuntime(ApiModel):
     code_digest: Digest = ""
     """Sources and lock files."""
     image_digests: dict[str, Uri] = Field(default_factory=dict, max_length=16)
-    """References of the images of stages."""
+    """References of the images of stages: by tag until a node has said which digest it runs, then by that."""
+    workloads: dict[str, JsonValue] = Field(default_factory=dict)
+    """What the operator's settings put into jobs and pods; on one machine empty."""
     store: StoreSettings | None = None
     """Where all attempts keep their artifacts; on one machine not set."""
     tracking: TrackingSettings | None = None

@@ -14,6 +14,7 @@ from mimo_vl.config.pipeline import PipelineConfig
 from mimo_vl.errors import ConfigError
 from mimo_vl.vocabulary import StageName
 from operators.mimo_pipeline.api import GROUP, KIND, VERSION, InputSpec, MimoPipelineSpec
+from operators.mimo_pipeline.api_model import LabelValue
 from operators.mimo_pipeline.profile_graph import graph_of
 from operators.mimo_pipeline.stage_graph import only, problems, up_to
 
@@ -34,6 +35,8 @@ class Submission:
     inputs: tuple[InputSpec, ...] = ()
     stages: tuple[str, ...] = ()
     through: str = ""
+    queue: str = ""
+    """Kueue LocalQueue of its jobs; empty = that of the operator's settings, if they name one."""
 
     @property
     def object_name(self) -> str:
@@ -54,6 +57,7 @@ def build_spec(submission: Submission) -> tuple[PipelineConfig, MimoPipelineSpec
         overrides=tuple(expand_override_sets(submission.overrides)),
         inputs=submission.inputs,
         stages=tuple(graph),
+        queue_name=_parse_queue(submission.queue),
     )
     wrong = problems(submission.object_name, spec)
     if wrong:
@@ -105,6 +109,17 @@ def _parse_input(argument: str) -> InputSpec:
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"--input {argument}: {wrong}") from error
+
+
+def _parse_queue(name: str) -> str:
+    try:
+        queue: str = TypeAdapter(LabelValue).validate_python(name)
+    except ValidationError:
+        raise ConfigError(
+            f"--queue: got {name!r}, wanted the name of a LocalQueue: at most 63 letters, digits, '-', '_' and '.', "
+            "with a letter or digit at both ends"
+        ) from None
+    return queue
 
 
 def _require_base(config: PipelineConfig, submission: Submission) -> None:

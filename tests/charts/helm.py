@@ -64,7 +64,8 @@ def run_helm(*arguments: str) -> str:
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/tmp"), "KUBECONFIG": "/dev/null"}
     done = subprocess.run([binary, *arguments], capture_output=True, text=True, check=False, env=environment)
     if done.returncode != 0:
-        raise HelmError(done.stderr)
+        # `helm lint` says what is wrong where it says everything else.
+        raise HelmError(done.stderr + done.stdout)
     return done.stdout
 
 
@@ -89,11 +90,15 @@ def notes(profile: str = "default", *settings: str) -> str:
     return run_helm("install", RELEASE, str(CHART), "--dry-run=client", *arguments).split("\nNOTES:\n")[1]
 
 
+def value_files(profile: str) -> list[str]:
+    """`--values FILE` for each of its files."""
+    return [part for name in _VALUES[profile] for part in ("--values", str(CHART / name))]
+
+
 def _arguments(profile: str, settings: tuple[str, ...], api_versions: tuple[str, ...]) -> list[str]:
-    files = [part for name in _VALUES[profile] for part in ("--values", str(CHART / name))]
     values = [part for setting in settings for part in ("--set-json", setting)]
     known = [part for version in api_versions for part in ("--api-versions", version)]
-    return ["--namespace", NAMESPACE, *files, *values, *known]
+    return ["--namespace", NAMESPACE, *value_files(profile), *values, *known]
 
 
 def of_kind(manifests: tuple[Manifest, ...], kind: str) -> list[Manifest]:

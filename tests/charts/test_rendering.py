@@ -7,11 +7,23 @@ import copy
 import gzip
 import json
 import os
+from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.charts.helm import CHART, NAMESPACE, PROFILES, RELEASE, ROOT, of_kind, render, run_helm
+from tests.charts.helm import (
+    CHART,
+    NAMESPACE,
+    PROFILES,
+    RELEASE,
+    ROOT,
+    HelmError,
+    of_kind,
+    render,
+    run_helm,
+    value_files,
+)
 
 GOLDEN = ROOT / "tests" / "golden" / "chart"
 _MAX_RELEASE_SIZE_BYTES = 500_000
@@ -26,8 +38,22 @@ _SHARED_LABELS = (
 _LONG_RELEASE = "a-release-with-the-longest-name-that-helm-itself-accept"[:53]
 
 
-def test_lint_finds_nothing_that_is_wrong() -> None:
-    assert "0 chart(s) failed" in run_helm("lint", "--strict", str(CHART))
+@pytest.mark.parametrize("profile", PROFILES)
+def test_lint_finds_nothing_that_is_wrong(profile: str) -> None:
+    answer = run_helm("lint", "--strict", str(CHART), *value_files(profile))
+    assert "1 chart(s) linted, 0 chart(s) failed" in answer
+
+
+def test_every_values_file_belongs_to_a_profile() -> None:
+    files = {path.name for path in CHART.glob("values-*.yaml")}
+    used = {Path(argument).name for profile in PROFILES for argument in value_files(profile)[1::2]}
+    assert files == used
+    assert len(files) > 3
+
+
+def test_lint_is_strict_about_a_value_that_there_is_not() -> None:
+    with pytest.raises(HelmError, match="queueNam"):
+        run_helm("lint", "--strict", str(CHART), *value_files("tiny"), "--set", "workloads.queueNam=x")
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -99,6 +99,22 @@ def test_only_the_overlay_for_rdma_locks_memory() -> None:
     assert [name for name in PROFILES if _settings(name).lock_memory] == ["rdma-ipclock"]
 
 
+def test_jobs_of_the_production_profile_carry_the_label_of_a_queue(tmp_path: Path) -> None:
+    settings = _settings("production-7b")
+    assert settings.queue_name == "training"
+    assert _settings("production-7b", 'workloads.queueName=""').queue_name == _settings("default").queue_name == ""
+    (tmp_path / "operator.yaml").write_text(operator_settings(render("production-7b")), encoding="utf-8")
+    rendered = render_children(CheckRequest(profile="mimo_vl_7b", settings_path=tmp_path / "operator.yaml"))
+    jobs = [o for o in rendered.objects if o["kind"] != "ConfigMap"]
+    assert len(jobs) == len(rendered.spec.stages) > 8
+    assert {job["metadata"]["labels"].get("kueue.x-k8s.io/queue-name") for job in jobs} == {"training"}
+
+
+def test_a_queue_that_no_label_can_name_is_refused() -> None:
+    with pytest.raises(HelmError, match="queueName"):
+        render("default", 'workloads.queueName="no queue"')
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_one_registry_value_moves_every_image(profile: str) -> None:
     mirror = (f'global.imageRegistry="{_MIRROR}"', 'global.imagePullSecrets=[{"name":"pull"}]')

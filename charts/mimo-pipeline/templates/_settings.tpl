@@ -35,6 +35,7 @@ environment:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 rayVersion: {{ $workloads.rayVersion | quote }}
+queueName: {{ $workloads.queueName | quote }}
 nodeLostTimeoutS: {{ .Values.operator.nodeLostTimeoutS }}
 resyncIntervalS: {{ .Values.operator.resyncIntervalS }}
 leaseDurationS: {{ .Values.operator.leaseDurationS }}

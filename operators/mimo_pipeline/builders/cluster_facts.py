@@ -25,5 +25,6 @@ class ClusterFacts:
     kfp_run: str = ""
     """Of the run in Kubeflow Pipelines that shows the pipeline, as far as there is one now; a tag of the MLflow run."""
     queue_name: str = ""
+    """The pipeline's own; empty = that of the settings."""
     inputs: tuple[InputSpec, ...] = ()
     """spec.inputs: an input may lie in a store of its own."""

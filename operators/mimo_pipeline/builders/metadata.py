@@ -32,7 +32,8 @@ STAGE_PROCESS_KINDS = frozenset({PodKind.JOB, PodKind.PYTORCH, PodKind.RAY_HEAD}
 
 
 def leaf_metadata(create: Create, facts: ClusterFacts, annotations: Mapping[str, str] | None = None) -> dict[str, Any]:
-    queue = {_QUEUE_LABEL: facts.queue_name} if facts.queue_name else {}
+    queue_name = facts.queue_name or facts.settings.queue_name
+    queue = {_QUEUE_LABEL: queue_name} if queue_name else {}
     return {
         "name": leaf_name(facts.pipeline, create.stage, create.attempt),
         "namespace": facts.namespace,

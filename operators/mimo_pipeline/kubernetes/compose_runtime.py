@@ -6,7 +6,6 @@ Hydra is loaded with the first composition.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from mimo_vl.vocabulary import StageName
 from operators.mimo_pipeline.api import MimoPipelineSpec, PipelineRuntime, StoreSettings, TrackingSettings
 from operators.mimo_pipeline.builders.cluster_facts import ClusterFacts
 from operators.mimo_pipeline.builders.rendered import render_all
-from operators.mimo_pipeline.cluster_settings import ClusterSettings, Image, Images
+from operators.mimo_pipeline.cluster_settings import ClusterSettings, Image
 from operators.mimo_pipeline.code_digest import code_digest
 from operators.mimo_pipeline.kubeflow.link import run_link
 from operators.mimo_pipeline.kubernetes.pipelines import ClusterPipeline
@@ -53,6 +52,7 @@ def compose_runtime(pipeline: ClusterPipeline, settings: ClusterSettings, source
         image_digests={"trainer": settings.images.trainer.reference, "rollout": settings.images.rollout.reference},
         store=store_settings(spec, settings, None),
         tracking=_tracking(spec, settings),
+        workloads=settings.to_frozen(),
     )
     try:
         config = _configuration(pipeline, spec, settings)
@@ -94,7 +94,10 @@ def _configuration(pipeline: ClusterPipeline, spec: MimoPipelineSpec, settings: 
 
 
 def cluster_facts(pipeline: ClusterPipeline, runtime: PipelineRuntime, settings: ClusterSettings) -> ClusterFacts:
-    """With images, store and tracking of the start: an upgraded operator changes none of a running pipeline."""
+    """With images, pod settings, store and tracking of the start: an upgraded operator changes no running pipeline.
+
+    Accounts and pull secrets are today's: they name objects of the release, which may be others after an upgrade.
+    """
     return ClusterFacts(
         namespace=pipeline.namespace,
         pipeline=pipeline.name,
@@ -104,7 +107,7 @@ def cluster_facts(pipeline: ClusterPipeline, runtime: PipelineRuntime, settings:
         config_map=config_map_name(pipeline.name, pipeline.uid),
         store=store_settings(pipeline.spec, settings, runtime),
         tracking_uri=(runtime.tracking or _tracking(pipeline.spec, settings)).uri,
-        settings=settings.model_copy(update={"images": _frozen(settings.images, runtime.image_digests)}),
+        settings=_frozen(settings, runtime),
         kfp_run=run_link(settings.kubeflow.ui if settings.kubeflow else "", pipeline.status.kubeflow_run),
         queue_name=pipeline.spec.queue_name,
         inputs=pipeline.spec.inputs,
@@ -157,10 +160,15 @@ def _rank_problems(spec: MimoPipelineSpec, config: PipelineConfig) -> list[str]:
     return found
 
 
-def _frozen(images: Images, references: Mapping[str, str]) -> Images:
+def _frozen(settings: ClusterSettings, runtime: PipelineRuntime) -> ClusterSettings:
     def kept(name: str, image: Image) -> Image:
-        return image.model_copy(update={"reference": references.get(name) or image.reference})
+        return image.model_copy(update={"reference": runtime.image_digests.get(name) or image.reference})
 
-    return images.model_copy(
-        update={"trainer": kept("trainer", images.trainer), "rollout": kept("rollout", images.rollout)}
+    images = settings.images.model_copy(
+        update={
+            "trainer": kept("trainer", settings.images.trainer),
+            "rollout": kept("rollout", settings.images.rollout),
+        }
     )
+    kept_settings = settings.thawed(runtime.workloads) if runtime.workloads else settings
+    return kept_settings.model_copy(update={"images": images})

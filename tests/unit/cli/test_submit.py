@@ -38,6 +38,14 @@ def test_a_dry_run_prints_the_object_as_yaml_or_json() -> None:
     assert json.loads(_submit(*arguments)) == yaml.safe_load(text)
 
 
+def test_a_pipeline_names_the_queue_that_admits_its_jobs() -> None:
+    body = yaml.safe_load(_submit("--queue", "training", "--dry-run"))
+    assert body["spec"]["queueName"] == "training"
+    assert "queueName" not in yaml.safe_load(_submit("--dry-run"))["spec"]
+    with pytest.raises(ConfigError, match=r"--queue: got '-x', wanted the name of a LocalQueue"):
+        _submit("--queue=-x", "--dry-run")
+
+
 def test_overrides_are_checked_and_a_set_is_written_out() -> None:
     spec = yaml.safe_load(_submit("--override", "@demo-ci", "--override", "seed=7", "--dry-run"))["spec"]
     assert "rl.num_steps=4" in spec["overrides"]

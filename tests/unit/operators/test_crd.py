@@ -92,9 +92,9 @@ def test_keys_of_list_maps_are_required_fields() -> None:
         assert node_at(root, path)["x-kubernetes-list-type"] == "set"
 
 
-def test_only_the_composed_configuration_is_free() -> None:
+def test_only_documents_that_are_frozen_as_a_whole_are_free() -> None:
     free = [path for path, node in _nodes(root_schema()) if "x-kubernetes-preserve-unknown-fields" in node]
-    assert free == ["status.runtime.config"]
+    assert free == ["status.runtime.config", "status.runtime.workloads"]
 
 
 def test_printer_columns_read_fields_that_exist() -> None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from mimo_vl.config.compose import parse
 from operators.mimo_pipeline.api import PipelineRuntime
 from operators.mimo_pipeline.builders.leaf import build_leaf
-from operators.mimo_pipeline.cluster_settings import ClusterSettings, KubeflowSettings
+from operators.mimo_pipeline.cluster_settings import ClusterSettings, KubeflowSettings, WorkloadSettings
 from operators.mimo_pipeline.code_digest import project_root
 from operators.mimo_pipeline.kubernetes.compose_runtime import (
     Composed,
@@ -195,3 +195,83 @@ def test_a_pipeline_that_began_without_tracking_goes_on_without() -> None:
     runtime = _compose(tracking={"uri": ""}).runtime
     assert runtime is not None
     assert cluster_facts(parse_pipeline({"metadata": metadata, "spec": spec}), runtime, SETTINGS).tracking_uri == ""
+
+
+_LEAVES = {
+    "base": {"name": "base"},
+    "projector-warmup": {"name": "projector-warmup", "pytorch": {"numNodes": 2}},
+    "morl": {"name": "morl", "ray": {}},
+}
+_CHANGED = {
+    "pods": {
+        kind: {"requests": {"cpu": "3"}, "limits": {"memory": "9Gi"}, "terminationGracePeriodSeconds": 77}
+        for kind in ("job", "pytorch", "rayHead", "rayTrainer", "rayRollout", "rayReward")
+    },
+    "runAsUser": 4321,
+    "lockMemory": True,
+    "environment": {"claim": "other", "path": "/other"},
+    "rayVersion": "2.99.0",
+    "queueName": "other",
+}
+
+
+def _leaf(stage: dict[str, Any], runtime: PipelineRuntime, settings: ClusterSettings, **spec: Any) -> dict[str, Any]:
+    pipeline = parse_pipeline(_raw([stage], **spec))
+    create = Create(stage=stage["name"], attempt=2, key="k", inputs={})
+    return build_leaf(create, pipeline.spec.stage(stage["name"]), cluster_facts(pipeline, runtime, settings))
+
+
+@pytest.mark.parametrize("name", _LEAVES)
+def test_an_operator_with_other_settings_makes_the_same_job_of_a_running_pipeline(name: str) -> None:
+    later = ClusterSettings.model_validate({**SETTINGS.to_values(), **_CHANGED})
+    runtime = _compose(_LEAVES[name]).runtime
+    assert runtime is not None
+    # As the API server gives it back.
+    runtime = PipelineRuntime.model_validate(runtime.to_values())
+    assert _leaf(_LEAVES[name], runtime, later) == _leaf(_LEAVES[name], runtime, SETTINGS)
+    # Each of them would have changed it.
+    assert set(_CHANGED) == {field.alias for field in WorkloadSettings.model_fields.values()}
+    assert _leaf(_LEAVES[name], PipelineRuntime(), later) != _leaf(_LEAVES[name], PipelineRuntime(), SETTINGS)
+
+
+def test_a_pipeline_that_began_without_an_environment_gets_none_later() -> None:
+    runtime = _compose().runtime
+    assert runtime is not None
+    later = ClusterSettings.model_validate({**SETTINGS.to_values(), **_CHANGED})
+    pipeline = parse_pipeline(_raw([{"name": "base"}]))
+    assert cluster_facts(pipeline, runtime, later).settings.environment is None
+
+
+def test_accounts_and_pull_secrets_are_those_of_the_release_that_there_is() -> None:
+    runtime = _compose().runtime
+    assert runtime is not None
+    accounts = {"serviceAccounts": {"trainer": "t2", "rayHead": "h2", "rayWorker": "w2"}}
+    later = ClusterSettings.model_validate({**SETTINGS.to_values(), **accounts})
+    pod = _leaf({"name": "base"}, runtime, later)["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == "t2"
+
+
+def test_a_pipeline_of_an_operator_that_froze_less_gets_todays_settings() -> None:
+    older = PipelineRuntime(code_digest="sha256:c", image_digests={"trainer": "r/trainer:2"})
+    later = ClusterSettings.model_validate({**SETTINGS.to_values(), **_CHANGED})
+    assert _leaf({"name": "base"}, older, later)["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "other"
+
+
+def test_what_a_newer_operator_froze_beside_is_left_out_after_a_rollback() -> None:
+    frozen = {**SETTINGS.to_frozen(), "runAsUser": 7, "ofTomorrow": 1, "pods": {"job": {"ofTomorrow": 2}}}
+    settings = SETTINGS.thawed(frozen)
+    assert settings.run_as_user == 7
+    assert settings.store == SETTINGS.store
+
+
+def test_the_queue_of_the_pipeline_goes_before_that_of_the_operator() -> None:
+    label = "kueue.x-k8s.io/queue-name"
+    queued = SETTINGS.model_copy(update={"queue_name": "training"})
+    runtime = _compose(settings=queued).runtime
+    assert runtime is not None
+    assert _leaf({"name": "base"}, runtime, queued)["metadata"]["labels"][label] == "training"
+    own = _leaf({"name": "base"}, runtime, queued, queueName="urgent")
+    assert own["metadata"]["labels"][label] == "urgent"
+    # The operator may be given another one meanwhile, or none.
+    assert _leaf({"name": "base"}, runtime, SETTINGS)["metadata"]["labels"][label] == "training"
+    assert label not in _leaf({"name": "base"}, PipelineRuntime(), SETTINGS)["metadata"]["labels"]
