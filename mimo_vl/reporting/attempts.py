@@ -15,7 +15,8 @@ from mimo_vl.schema.verdict import AttemptVerdict, provisional_verdict
 from mimo_vl.storage import ArtifactStore
 from mimo_vl.storage.artifacts import read_manifest
 from mimo_vl.storage.attempts import read_claim, read_exit_record, read_revocation, read_verdict
-from mimo_vl.storage.layout import MANIFEST, attempt_prefix, run_prefix
+from mimo_vl.storage.layout import JOURNAL_DIR, MANIFEST, attempt_prefix, join, run_prefix
+from mimo_vl.tracking.journal import SENT, run_sent_to
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def read_attempt(
         finished_at=_end(manifest, record),
         peak_pss_bytes=record.peak_pss_bytes if record else 0,
         hostname=_host(claim),
-        tracking_run=manifest.tracking.get("run_id", "") if manifest else "",
+        tracking_run=_tracking_run(store, keys, prefix, manifest),
         uri=store.uri(prefix),
     )
     return attempt, manifest
@@ -94,6 +95,14 @@ def _told(known: KnownStage, number: int, manifest: Manifest | None, verdict: At
     if verdict is None:
         return {"state": AttemptState.RUNNING, "message": known.progress}
     return {**verdict.model_dump(exclude={"version"}), "state": AttemptState(verdict.state)}
+
+
+def _tracking_run(store: ArtifactStore, keys: Collection[str], prefix: str, manifest: Manifest | None) -> str:
+    """By the manifest, or by the journal once the server has all of it; "" = none is known."""
+    journal = join(prefix, JOURNAL_DIR)
+    if manifest is not None:
+        return manifest.tracking.get("run_id", "")
+    return run_sent_to(store, journal) if join(journal, SENT) in keys else ""
 
 
 def _readable(read: Callable[[ArtifactStore, str], R | None], store: ArtifactStore, prefix: str) -> R | None:

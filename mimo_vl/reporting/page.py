@@ -61,6 +61,7 @@ def _render(run: Run, *, charts_of_machine: bool, times: str) -> str:
         run=run,
         style=_style(),
         root=_root(run),
+        tracking_runs=_tracking_runs(run),
         num_failed=sum(s.state in _FAILED for s in run.stages),
         num_done=sum(s.output is not None for s in run.stages),
         graph=stage_graph(run.stages) if run.stages else "",
@@ -135,6 +136,12 @@ def _root(run: Run) -> str:
     """Address of the run's own folder in the store, as its attempts show it."""
     uris = [a.uri for stage in run.stages for a in stage.attempts if f"/{run.run_id}/" in a.uri]
     return uris[0][: uris[0].rindex(f"/{run.run_id}/") + len(run.run_id) + 1] if uris and run.run_id else ""
+
+
+def _tracking_runs(run: Run) -> str:
+    """What the addresses of runs in the tracking server begin with; "" if it has no address of its own."""
+    start, runs, _ = run.tracking_url.rpartition("/runs/")
+    return start + runs
 
 
 def _lineage(run: Run) -> list[tuple[Any, Any]]:

@@ -1,6 +1,7 @@
 """What was logged, kept on disk: chunks of JSON lines with original times, so that sending them twice changes nothing.
 
-`<attempt>/journal/chunk-<k>.jsonl`, `files/<path>` for small artifacts, and `sent.json` once the server has everything.
+`<attempt>/journal/chunk-<k>.jsonl`, `files/<path>` for small artifacts, and `sent.json` once the server has everything:
+how many entries it has, and in which run.
 How they get into a remote store: journal_upload.py.
 A further node of the attempt has a journal of its own, `<attempt>/journal/node-<n>/`.
 """
@@ -12,7 +13,7 @@ import math
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -98,8 +99,8 @@ class JournalWriter:
     def flush(self) -> None:
         self._upload.flush()
 
-    def close(self, *, is_sent: bool) -> None:
-        """`is_sent`: the server has every entry; a replay may skip this journal."""
+    def close(self, *, is_sent: bool, run_id: str = "") -> None:
+        """`is_sent`: the server has every entry, in its run `run_id`; a replay may skip this journal."""
         with self._lock:
             if self._file is None:
                 return
@@ -107,7 +108,7 @@ class JournalWriter:
             self._file = None
             self._upload.close()
             if is_sent:
-                mark_sent(self._store, self._prefix, self._num_entries)
+                mark_sent(self._store, self._prefix, self._num_entries, run_id)
 
     def _next_chunk(self) -> None:
         if self._file is not None:
@@ -120,15 +121,32 @@ class JournalWriter:
         return f"chunk-{self._chunk:05d}.jsonl"
 
 
-def mark_sent(store: KeyValueStore, journal: str, num_entries: int) -> None:
-    store.put_bytes(f"{journal}/{SENT}", json.dumps({"num_entries": num_entries}).encode())
+def mark_sent(store: KeyValueStore, journal: str, num_entries: int, run_id: str) -> None:
+    record = {"num_entries": num_entries, "run_id": run_id}
+    store.put_bytes(f"{journal}/{SENT}", json.dumps(record).encode())
 
 
 def num_sent(store: KeyValueStore, journal: str) -> int:
     try:
-        return int(json.loads(store.get_bytes(f"{journal}/{SENT}")[0])["num_entries"])
-    except (ArtifactNotFoundError, ValueError, KeyError):
+        return int(_sent(store, journal)["num_entries"])
+    except (ValueError, KeyError):
         return 0
+
+
+def run_sent_to(store: KeyValueStore, journal: str) -> str:
+    """Id of the server's run; "" while the server misses entries."""
+    try:
+        return str(_sent(store, journal)["run_id"])
+    except (ValueError, KeyError):
+        return ""
+
+
+def _sent(store: KeyValueStore, journal: str) -> dict[str, Any]:
+    """Raises ValueError if it is no JSON; {} without it."""
+    try:
+        return dict(json.loads(store.get_bytes(f"{journal}/{SENT}")[0]))
+    except ArtifactNotFoundError:
+        return {}
 
 
 def read_journal(store: KeyValueStore, journal: str) -> Iterator[JournalEntry]:

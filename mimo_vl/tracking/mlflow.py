@@ -148,7 +148,7 @@ class MlflowTracker:
         is_sent = self._target is not None and num_left == 0 and not self._sender.is_alive()
         if self._target is not None and not is_sent:
             logger.warning("tracking server misses %d entries; they stay in the journal for a replay", num_left)
-        self._journal.close(is_sent=is_sent)
+        self._journal.close(is_sent=is_sent, run_id=self.run_id)
 
     def _log(self, entry: JournalEntry) -> None:
         self._journal.append(entry)

@@ -89,7 +89,7 @@ def _replay_attempts(
                 kept += len(entries)
                 rest = target = None
                 continue
-            mark_sent(store, journal, len(entries))
+            mark_sent(store, journal, len(entries), target.run_id)
             sent, refused = sent + len(entries) - num_refused, refused + num_refused
     if attempts:
         logger.info("replayed journals sent=%d kept=%d refused=%d", sent, kept, refused)

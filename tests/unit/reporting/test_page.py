@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from mimo_vl.reporting.stage_graph import shown_duration, stage_graph
 from mimo_vl.schema.evaluation import Evaluation, FamilyComparison, MeanReward, ModelScore, Picture
 from mimo_vl.storage import store_for_uri
 from mimo_vl.storage.local import LocalStore
+from mimo_vl.tracking.journal import mark_sent
 from tests.fakes.run_store import START, RunStore, curation_report
 
 _PNG = b"\x89PNG"
@@ -44,7 +46,8 @@ def _write(run: RunStore, response: str = "4", *, speed: float = 1.0) -> None:
     """`speed`: of the machine."""
     rates = {"tokens_per_s": 100.0 * speed, "data_wait_fraction": 0.1 / speed, "mfu": 0.2 * speed}
     losses = [(step, {"loss": 3.0 / step, "loss_ocr": 2.0 / step, **rates}) for step in (1, 2, 3)]
-    run.failed("long-context-sft", 1, message="disk <full>", metrics=losses)
+    prefix = run.failed("long-context-sft", 1, message="disk <full>", metrics=losses)
+    mark_sent(run.store, f"{prefix}/journal", len(losses) + 1, "0123abcd4567")
     report = curation_report(**{"train-ocr": {"kept": 3, "dropped": {"too_small": 2}, "tokens": 70}})
     base = run.succeeded("curate", files={"report.json": report})
     sft = run.succeeded(
@@ -54,6 +57,12 @@ def _write(run: RunStore, response: str = "4", *, speed: float = 1.0) -> None:
         results={"loss_first": 3.0, "loss_last": 1.0, "targets": 77.0, **rates},
         metrics=losses[1:],
     )
+    run.succeeded(
+        "reward-model-text",
+        inputs={"long-context-sft": sft},
+        results={"pairwise_accuracy": 0.75, "ci_low": 0.5, "ci_high": 0.9, "heldout_pairs": 20, "heldout_queries": 5},
+        metrics=losses,
+    )
     files = {"evaluation.json": _evaluation(response).to_json(), "pictures/counting-0.png": _PNG}
     run.succeeded("evaluate", files=files, inputs={"long-context-sft": sft})
 
@@ -62,6 +71,7 @@ def _read(run: RunStore, **environment: object) -> Run:
     known = [
         KnownStage(name="curate", state="Succeeded", attempt=1),
         KnownStage(name="long-context-sft", depends_on=("curate",), state="Succeeded", attempt=2),
+        KnownStage(name="reward-model-text", depends_on=("long-context-sft",), state="Succeeded", attempt=1),
         KnownStage(name="evaluate", depends_on=("long-context-sft",), state="Succeeded", attempt=1),
         KnownStage(name="finalize", depends_on=("evaluate",), state="Pending"),
     ]
@@ -141,11 +151,30 @@ def test_a_failed_and_a_succeeded_attempt_are_both_told(page: str) -> None:
     assert "attempt 1 Failed: RuntimeError: disk &lt;full&gt;" in graph
 
 
-def test_every_figure_names_its_artifact_and_where_it_lies(page: str, store: RunStore) -> None:
-    uri = store.store.uri("runs/local/demo/01234567/evaluate/attempt-1")
-    for section in ("results", "predictions"):
-        text = page[page.index(f'<section id="{section}">') :]
-        assert f'<a href="{uri}"' in text[: text.index("</section>")]
+@pytest.mark.parametrize(
+    ("section", "figure", "made_by"),
+    [
+        ("results", "<h2>Results", "evaluate/attempt-1"),
+        ("predictions", "<h2>", "evaluate/attempt-1"),
+        ("curves", "<h3>long-context-sft", "long-context-sft/attempt-2"),
+        ("curves", "<h3>reward-model-text", "reward-model-text/attempt-1"),
+        ("curves", "<h3>Reward models", "reward-model-text/attempt-1"),
+        ("data", "<h3>curate", "curate/attempt-1"),
+    ],
+)
+def test_every_figure_names_its_artifact_and_where_it_lies(
+    page: str, store: RunStore, section: str, figure: str, made_by: str
+) -> None:
+    text = page[page.index(f'<section id="{section}">') :]
+    text = text[: text.index("</section>")]
+    assert text.count(figure) == 1
+    # The first address after its heading, before the next one's.
+    found = re.search(r'<a href="(file:[^"]*)"', text[text.index(figure) :])
+    assert found is not None
+    assert found[1] == store.store.uri(f"runs/local/demo/01234567/{made_by}")
+
+
+def test_every_link_within_the_page_leads_somewhere(page: str) -> None:
     found = _parsed(page)
     anchors = {link.removeprefix("#") for link in found.links if link.startswith("#")}
     assert anchors - set(found.ids) == set()
@@ -181,6 +210,18 @@ def test_the_copy_in_an_artifact_knows_neither_place_nor_time(tmp_path: Path) ->
     assert "node-a" not in pages[0]
     assert "Throughput" not in pages[0]
     assert "ocr" in pages[0]
+
+
+@pytest.mark.parametrize("url", ["", "http://mlflow:5000/#/experiments/1/runs/parent"])
+def test_a_failed_attempt_names_its_run_in_the_tracking_server(store: RunStore, url: str) -> None:
+    _write(store)
+    html = render_page(replace(_read(store), tracking_url=url))
+    row = html[html.index('id="stage-long-context-sft"') :]
+    row = row[: row.index("</tr>")]
+    assert ">Failed<" in row
+    assert "MLflow 0123abcd" in row
+    link = '<a href="http://mlflow:5000/#/experiments/1/runs/0123abcd4567">'
+    assert (link in row) == bool(url)
 
 
 def test_the_page_of_a_run_tells_how_fast_it_was(page: str) -> None:

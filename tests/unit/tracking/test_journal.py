@@ -12,7 +12,7 @@ from mimo_vl.config.storage import TrackingConfig
 from mimo_vl.errors import InputError, StorageError
 from mimo_vl.storage.local import LocalStore
 from mimo_vl.tracking import NullTracker, RunStatus, build_tracker, replay_journals
-from mimo_vl.tracking.journal import JournalWriter, metric_text, metrics_entry, num_sent, read_journal
+from mimo_vl.tracking.journal import JournalWriter, metric_text, metrics_entry, num_sent, read_journal, run_sent_to
 from mimo_vl.tracking.sources import model_source, resolve_source
 
 ATTEMPT = "runs/local/p/abcd1234/base/attempt-1"
@@ -36,8 +36,9 @@ def test_entries_come_back_in_order_with_their_times(tmp_path: Path) -> None:
     assert [(e.step, e.time_ms) for e in entries] == [(step, 1000 + step) for step in range(1201)]
     assert entries[2].values == {"loss": "0.3333333333333333"}
     assert [p.name for p in sorted((tmp_path / JOURNAL).iterdir())] == [f"chunk-0000{k}.jsonl" for k in range(3)]
-    writer.close(is_sent=True)
-    assert num_sent(store, JOURNAL) == 1201
+    assert run_sent_to(store, JOURNAL) == ""
+    writer.close(is_sent=True, run_id="abc")
+    assert (num_sent(store, JOURNAL), run_sent_to(store, JOURNAL)) == (1201, "abc")
 
 
 def test_a_half_written_last_line_is_left_out_and_a_damaged_earlier_one_is_an_error(tmp_path: Path) -> None:
