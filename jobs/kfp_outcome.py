@@ -67,15 +67,8 @@ def describe(pipeline: PipelineObject, stage: str) -> str:
     if found.reused:
         text += ", an earlier output is reused"
     hint = _HINTS.get(found.state) or ": ".join(part for part in (found.reason, found.message) if part)
-    return "; ".join(part for part in (f"{text} ({hint})" if hint else text, _earlier_failure(found)) if part)
-
-
-def _earlier_failure(stage: StageStatus) -> str:
-    """Why an attempt before the latest one failed: a step that starts later tells it, too."""
-    failure = stage.last_failure
-    if failure is None or failure.attempt == stage.attempt:
-        return ""
-    return ": ".join(part for part in (f"attempt {failure.attempt}", failure.reason, failure.message) if part)
+    # A step that starts later tells of earlier attempts, too.
+    return "; ".join(part for part in (f"{text} ({hint})" if hint else text, found.earlier_failure) if part)
 
 
 def has_told_failure(pipeline: PipelineObject, stage: str) -> bool:

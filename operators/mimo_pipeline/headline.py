@@ -50,7 +50,7 @@ def _steps(stage: StageStatus) -> str:
 
 
 def _message(stage: StageStatus) -> str:
-    """With the reason where something went wrong."""
-    if stage.state not in _WITH_REASON:
-        return stage.message
-    return ": ".join(part for part in (stage.reason, stage.message) if part)[:_MAX_MESSAGE]
+    """With the reason where something went wrong, now or in an earlier attempt."""
+    now = [stage.reason, stage.message] if stage.state in _WITH_REASON else [stage.message]
+    parts = [": ".join(part for part in now if part), stage.earlier_failure]
+    return "; ".join(part for part in parts if part)[:_MAX_MESSAGE]

@@ -119,11 +119,14 @@ def _ran_s(stage: StageStatus, now: datetime) -> float:
     return stage.running_seconds + max(0.0, running_s)
 
 
+def shown_message(message: str) -> str:
+    """As the label has it."""
+    return message if len(message) <= _MAX_MESSAGE else f"{message[: _MAX_MESSAGE - 1]}…"
+
+
 def _why(failure: LastFailure) -> dict[str, str]:
-    message = failure.message
-    if len(message) > _MAX_MESSAGE:
-        message = f"{message[: _MAX_MESSAGE - 1]}…"
-    return {metrics.ATTEMPT_LABEL: str(failure.attempt), "reason": failure.reason, "message": message}
+    words = {"reason": failure.reason, "message": shown_message(failure.message)}
+    return {metrics.ATTEMPT_LABEL: str(failure.attempt), **words}
 
 
 def _left_behind(shown: ShownPipeline, labels: Mapping[str, str]) -> Iterator[Sample]:

@@ -145,6 +145,14 @@ class StageStatus(ApiModel):
     rerun: bool = False
     """True from a retry request until the stage has its new output: the earlier one is not reused."""
 
+    @property
+    def earlier_failure(self) -> str:
+        """Why an attempt before the latest one ended, for people: all that is left of it once the next one goes on."""
+        failure = self.last_failure
+        if failure is None or failure.attempt == self.attempt:
+            return ""
+        return ": ".join(part for part in (f"attempt {failure.attempt}", failure.reason, failure.message) if part)
+
 
 class PipelineRuntime(ApiModel):
     """Frozen at the start for all attempts, so that an upgraded controller changes nothing half-way."""

@@ -86,12 +86,7 @@ def status_table(status: MimoPipelineStatus) -> Table:
 
 
 def _message(stage: StageStatus) -> str:
-    """And why an earlier attempt ended, which is all that is left of it once the next one goes on."""
-    before = stage.last_failure
-    if before is None or before.attempt == stage.attempt:
-        return stage.message
-    told = ": ".join(filter(None, [f"attempt {before.attempt}", before.reason, before.message]))
-    return "; ".join(filter(None, [stage.message, told]))
+    return "; ".join(filter(None, [stage.message, stage.earlier_failure]))
 
 
 def duration(seconds: float) -> str:

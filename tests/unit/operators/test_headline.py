@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from operators.mimo_pipeline.api import (
     CONTROL_FIELDS,
+    LastFailure,
     MimoPipelineSpec,
     MimoPipelineStatus,
     StageProgress,
@@ -48,6 +49,15 @@ def test_a_failed_stage_is_shown_with_reason_and_message() -> None:
 def test_what_still_runs_goes_before_what_failed() -> None:
     stages = [_stage("a", StageState.FAILED, reason="Oom"), _stage("finalize", StageState.RUNNING)]
     assert headline(stages)["current_stage"] == "finalize"
+
+
+def test_while_the_next_attempt_runs_the_message_says_why_the_one_before_ended() -> None:
+    failure = LastFailure(attempt=1, reason="Evicted", message="its pod was evicted")
+    second = StageStatus(name="b", state=StageState.RUNNING, attempt=2, reason="Started", last_failure=failure)
+    found = headline([second])
+    assert (found["attempt"], found["message"]) == (2, "attempt 1: Evicted: its pod was evicted")
+    own = second.model_copy(update={"state": StageState.RETRYING, "attempt": 1, "reason": "Evicted", "message": "x"})
+    assert headline([own])["message"] == "Evicted: x"
 
 
 def test_a_finished_pipeline_shows_how_many_stages_succeeded() -> None:
