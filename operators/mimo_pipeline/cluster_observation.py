@@ -11,13 +11,14 @@ What is trusted for what:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mimo_vl.errors import EXIT_DONE, EXIT_PERMANENT, EXIT_RESUME
 from mimo_vl.schema.manifest import ExitRecord, Progress
-from mimo_vl.schema.verdict import AttemptVerdict
+from mimo_vl.schema.verdict import KILLED, AttemptVerdict
 from operators.mimo_pipeline.api import StageProgress
 from operators.mimo_pipeline.cluster_leaf import LeafFacts
 from operators.mimo_pipeline.cluster_pods import ContainerEnd, PodFacts
@@ -213,8 +214,9 @@ def _telling(pod: PodFacts) -> tuple[ContainerEnd, ...]:
 
 
 def _last_words(facts: AttemptFacts, pods: Sequence[PodFacts], code: int | None) -> tuple[str, str]:
-    """Reason and message: the record of a pod with the attempt's code, then exit.json, then the job's own."""
-    records = [e.record for p in pods for e in p.ends if e.record is not None]
+    """Reason and message: the first record of a pod with the attempt's code, then exit.json, then the job's own."""
+    ends = sorted((e for p in pods for e in p.ends), key=_explains_first)
+    records = [e.record for e in ends if e.record is not None]
     if facts.store.exit_record is not None:
         records.append(facts.store.exit_record)
     for record in records:
@@ -228,6 +230,12 @@ def _last_words(facts: AttemptFacts, pods: Sequence[PodFacts], code: int | None)
     if code in (None, facts.leaf.exit_code if facts.leaf else None) and facts.leaf is not None:
         return facts.leaf.reason, facts.leaf.message
     return "", ""
+
+
+def _explains_first(end: ContainerEnd) -> tuple[float, bool]:
+    """What fails later fails for the lost connection. Within one second, of which times are, a signal came first."""
+    ended_s = end.finished_at.timestamp() if end.finished_at is not None else math.inf
+    return ended_s, end.record is None or end.record.reason != KILLED
 
 
 def _obstacle(facts: AttemptFacts) -> tuple[str, str]:

@@ -271,6 +271,23 @@ def test_containers_of_ray_say_nothing_by_their_codes() -> None:
     assert seen(leaf("RayJob", status), head).exit_code == 2
 
 
+@pytest.mark.parametrize("master_after_s", [0, 3])
+def test_the_rank_that_a_signal_ended_explains_the_lost_connection_of_its_peer(master_after_s: int) -> None:
+    lost, ended = record(1, "RuntimeError", "closed by peer"), record(1, "Killed", "rank 1 was ended by SIGABRT")
+    master = pod("master-0", "Failed", code=1, message=lost, finished=-9 + master_after_s)
+    worker = pod("worker-0", "Failed", code=1, message=ended, finished=-9)
+    store = StoreEvidence(exit_record=ExitRecord(exit_code=1, reason="RuntimeError", message="closed by peer"))
+    observed = seen(leaf("PyTorchJob", FAILED), master, worker, store=store)
+    assert (observed.reason, observed.message) == ("Killed", "rank 1 was ended by SIGABRT")
+
+
+def test_of_two_pods_that_failed_the_first_one_tells_why() -> None:
+    first, then = record(1, "ValueError", "no such row"), record(1, "Killed", "rank 0 was ended by SIGABRT")
+    master = pod("master-0", "Failed", code=1, message=then, finished=-4)
+    worker = pod("worker-0", "Failed", code=1, message=first, finished=-9)
+    assert seen(leaf("PyTorchJob", FAILED), master, worker).reason == "ValueError"
+
+
 def test_the_log_in_the_message_of_a_ray_job_never_gets_into_the_status() -> None:
     text = "Job entrypoint command failed with exit code 2, last available logs: SECRET " + "x" * 20_000
     status = {"jobDeploymentStatus": "Failed", "jobStatus": "FAILED", "reason": "AppFailed", "message": text}
