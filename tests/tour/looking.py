@@ -1,4 +1,4 @@
-"""What the tours share: pictures that show something, and copies of a run to go over again."""
+"""What the tours share: pictures that show something, the rows of a report, and copies of a run to go over again."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ def take_picture(page: Page, name: str) -> None:
         colours = image.convert("RGB").resize((360, 250)).getcolors(maxcolors=360 * 250)
     assert colours is not None
     assert len(colours) > 8, f"{path} is empty"
+
+
+def report_rows(page: Page) -> dict[tuple[str, str], str]:
+    """Text of the rows of the table of attempts, by stage and number."""
+    rows = "[...document.querySelector('#stages table').rows].map(r => [...r.cells].map(c => c.innerText))"
+    return {(cells[0], cells[1]): " | ".join(cells[2:]) for cells in page.evaluate(rows)}
 
 
 def copy_run(run_dir: Path, folder: Path) -> Path:

@@ -1,4 +1,6 @@
-"""One stage is killed, one crashes, each goes on in a second attempt: every window tells so, while it runs and after.
+"""One stage is killed, one fails, each goes on in a second attempt: every window tells so, while it runs and after.
+
+What the controller says of an attempt that ended is what all of them say.
 
 The run takes base and curate from that of `make demo-ci`.
 """
@@ -26,21 +28,22 @@ from jobs.cli_target import open_target
 from jobs.kfp_local import DEFAULT_KFP_PYTHON
 from jobs.kfp_settings import local_step_environment
 from mimo_vl.free_port import free_port
-from mimo_vl.observability.dashboards.pipeline import OVERVIEW
+from mimo_vl.storage.layout import OUTPUT_DIR, attempt_prefix
 from mimo_vl.vocabulary import StageName
 from operators.mimo_pipeline.kubeflow.package import PACKAGES
 from operators.mimo_pipeline.local.state import RunFolder
 from tests.browser import Browser, Page, open_browser
 from tests.integration.observability.exporters import start_prometheus, stop, wait_until
-from tests.tour.looking import ROOT, copy_run, take_picture
+from tests.tour.looking import ROOT, copy_run, report_rows, take_picture
+from tests.tour.told_by_dashboards import by_panel, shows_attempt, shows_failure, shows_state
 
 pytestmark = [pytest.mark.tour, pytest.mark.timeout(600)]
 
-KILLED, CRASHED = "projector-warmup", "vision-language-alignment"
-STAGES = ("base", "curate", KILLED, CRASHED, "finalize")
+KILLED, FAILED = "projector-warmup", "vision-language-alignment"
+STAGES = ("base", "curate", KILLED, FAILED, "finalize")
 _LAST = "jobs.finalize"
 # Two attempts of each in half a minute; other numbers of steps than in demo-ci, so that neither is reused.
-OVERRIDES = ("@demo-ci", f"stages.{KILLED}.num_steps=16", f"stages.{CRASHED}.num_steps=12")
+OVERRIDES = ("@demo-ci", f"stages.{KILLED}.num_steps=16", f"stages.{FAILED}.num_steps=12")
 _DEADLINE_S = 240.0
 _STEPS_LOG = "kfp.log"
 HAS_KFP = DEFAULT_KFP_PYTHON.is_file()
@@ -67,6 +70,8 @@ class Windows:
     report: dict[tuple[str, str], str]
     """The line of each stage and attempt on the page of the report."""
     mlflow: dict[str, Tracked]
+    stages_json: list[dict[str, Any]]
+    """Rows of the table of attempts that `finalize` leaves in MLflow; empty before."""
     dashboards: dict[str, list[str]]
     """Lines of each panel, by its title."""
     kubeflow: str
@@ -108,9 +113,9 @@ def faulty(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         stack.callback(_end, process)
         look = Look(folder, f"http://127.0.0.1:{own}", browser)
         steps: subprocess.Popen[bytes] | None = None
-        for stage, fault in ((KILLED, _kill_attempt), (CRASHED, _crash_rank)):
+        for stage, fault in ((KILLED, _kill_attempt), (FAILED, _break_output)):
             _wait_for(look, process, stage, attempt=1)
-            fault(process)
+            fault(look.folder, process, stage)
             _wait_for(look, process, stage, attempt=2)
             steps = steps or _follow_in_kubeflow(folder, stack)
             with _held(process):
@@ -119,7 +124,7 @@ def faulty(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         # The controller, whose metrics the dashboards show, goes with the run.
         wait_until(lambda: bool(_processes(process, _LAST)), _DEADLINE_S, lambda: _log(folder))
         with _held(process, _LAST):
-            look.wait_until_told(CRASHED, "Succeeded")
+            look.wait_until_told(FAILED, "Succeeded")
             dashboards = look.dashboards()
         assert process.wait(timeout=_DEADLINE_S) == 0, _log(folder)
         if steps is not None:
@@ -142,7 +147,8 @@ class Look:
             table=self._mimo("status"),
             attempts=attempts,
             report=report_rows(self._report()),
-            mlflow=self._mlflow([f"{s}-{n + 1}" for s in (KILLED, CRASHED) for n in range(len(attempts.get(s, [])))]),
+            stages_json=self._stages_json(),
+            mlflow=self._mlflow([f"{s}-{n + 1}" for s in (KILLED, FAILED) for n in range(len(attempts.get(s, [])))]),
             dashboards=self.dashboards(),
             kubeflow=self._kubeflow(),
         )
@@ -176,6 +182,16 @@ class Look:
         take_picture(page, "failures-dashboards")
         return by_panel(page.text())
 
+    def _stages_json(self) -> list[dict[str, Any]]:
+        run_id = RunFolder(self.folder).load().run_id
+        found = list(
+            (self.folder / "store/runs" / run_id).glob("finalize/attempt-*/journal/files/pipeline/stages.json")
+        )
+        if not found:
+            return []
+        table = json.loads(found[0].read_text())
+        return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+
     def _mlflow(self, names: list[str]) -> dict[str, Tracked]:
         """Each attempt that is named, by its name."""
         target = open_target(self.folder, "", "", "", None)
@@ -196,41 +212,6 @@ class Look:
         ended = subprocess.run(command, cwd=ROOT, env=_environ(), capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stdout + ended.stderr
         return ended.stdout
-
-
-def report_rows(page: Page) -> dict[tuple[str, str], str]:
-    """Text of the rows of the table of attempts, by stage and number."""
-    rows = "[...document.querySelector('#stages table').rows].map(r => [...r.cells].map(c => c.innerText))"
-    return {(cells[0], cells[1]): " | ".join(cells[2:]) for cells in page.evaluate(rows)}
-
-
-def by_panel(text: str) -> dict[str, list[str]]:
-    """The lines below each title of a panel of the overview."""
-    panels, found, title = {panel.title for panel in OVERVIEW.panels}, {}, ""
-    for line in text.splitlines():
-        if line in panels and line not in found:
-            title = line
-            found[title] = []
-        elif title and line.strip():
-            found[title].append(line)
-    return found
-
-
-def shows_attempt(dashboards: dict[str, list[str]], stage: str, attempt: int) -> bool:
-    """The bar of the stage in the panel of the latest attempts."""
-    return re.search(rf"/\S+ {stage}\s+{attempt}$", "\n".join(dashboards["Attempts"]), re.M) is not None
-
-
-def shows_state(dashboards: dict[str, list[str]], stage: str, state: str) -> bool:
-    """Its one row of the table."""
-    rows = [line.split("\t") for line in dashboards["State of each stage"] if stage in line.split("\t")]
-    return len(rows) == 1 and state in rows[0]
-
-
-def shows_failure(dashboards: dict[str, list[str]], stage: str, reason: str, message: str) -> bool:
-    """Of the first attempt."""
-    rows = [line.split("\t") for line in dashboards["Why attempts failed"] if stage in line.split("\t")]
-    return len(rows) == 1 and rows[0][0] == "1" and reason in rows[0] and message in rows[0][1]
 
 
 def _runs(address: str, names: list[str]) -> dict[str, Any]:
@@ -322,110 +303,113 @@ def _held(run: subprocess.Popen[bytes], module: str = "jobs.train") -> Iterator[
             rank.resume()
 
 
-def _kill_attempt(run: subprocess.Popen[bytes]) -> None:
+def _kill_attempt(folder: Path, run: subprocess.Popen[bytes], stage: str) -> None:
     """Launcher and ranks at once, as a machine that is lost: nobody can say why."""
     for process in [*_processes(run, "jobs.launch"), *_processes(run, "jobs.train")]:
         process.kill()
 
 
-def _crash_rank(run: subprocess.Popen[bytes]) -> None:
-    """The second, as an assertion in a library does it. The first then fails for the lost connection alone."""
-    [second] = [p for p in _processes(run, "jobs.train") if p.environ().get("RANK") == "1"]
-    second.send_signal(signal.SIGABRT)
+def _break_output(folder: Path, run: subprocess.Popen[bytes], stage: str) -> None:
+    """Where the first attempt will write its model there is no folder any more: rank 0 fails, then rank 1 for that."""
+    output = folder / "store" / attempt_prefix(RunFolder(folder).load().run_id, stage, 1) / OUTPUT_DIR
+    shutil.rmtree(output)
+    output.write_text("not a folder")
 
 
 def _log(folder: Path) -> str:
     return (folder / "run.log").read_text(encoding="utf-8", errors="replace")[-4000:]
 
 
-def _states(windows: Windows, stage: str) -> list[str]:
-    return [a["state"] for a in windows.attempts[stage]]
+@dataclass(frozen=True)
+class Wanted:
+    """What all windows say of a stage's first attempt."""
+
+    state: str
+    mlflow_status: str
+    reason: str
+    message: str
+    """A part of it."""
+    exit_code: int
 
 
-def _told_by_status(windows: Windows, stage: str) -> str:
-    """Why the first attempt failed: in the object that a cluster has too, and in the row of the second attempt."""
-    failure = windows.stage(stage)["lastFailure"]
-    assert failure["attempt"] == 1
-    row = next(line for line in windows.table.splitlines() if f" {stage} " in line)
-    assert f"attempt 1: {failure['reason']}" in row
-    return failure["message"]
+WANTED = {
+    KILLED: Wanted("Killed", "KILLED", "Killed", "killed by SIGKILL", 137),
+    FAILED: Wanted("Failed", "FAILED", "NotADirectoryError", "NotADirectoryError: [Errno 20]", 1),
+}
+_STAGES = pytest.mark.parametrize("stage", [KILLED, FAILED])
 
 
-@pytest.mark.parametrize("stage", [KILLED, CRASHED])
+def _controllers_words(windows: Windows, stage: str) -> tuple[str, str]:
+    """Reason and message of the first attempt, by the object that a cluster has too."""
+    failure, wanted = windows.stage(stage)["lastFailure"], WANTED[stage]
+    assert (failure["attempt"], failure["reason"], failure["exitCode"]) == (1, wanted.reason, wanted.exit_code)
+    assert wanted.message in failure["message"]
+    return failure["reason"], failure["message"]
+
+
+def _check_attempts(shown: Windows, stage: str, state: str, status: str) -> None:
+    """The first with its reason, the second in this state: status, terminal, report, MLflow and dashboards."""
+    wanted, (reason, message) = WANTED[stage], _controllers_words(shown, stage)
+    assert (shown.stage(stage)["state"], shown.stage(stage)["attempt"]) == (state, 2)
+    row = next(line for line in shown.table.splitlines() if f" {stage} " in line)
+    assert state in row
+    assert " 2 " in row
+    assert f"attempt 1: {reason}" in row
+    first, second = shown.attempts[stage]
+    assert (first["state"], first["reason"], first["message"]) == (wanted.state, reason, message)
+    assert (second["state"], second["reason"]) == (state, "")
+    assert shown.report[stage, "1"].startswith(wanted.state)
+    assert f"{reason}: {message}" in shown.report[stage, "1"]
+    assert shown.report[stage, "2"].startswith(state)
+    tracked = shown.mlflow[f"{stage}-1"]
+    assert (tracked.status, tracked.reason, tracked.message) == (wanted.mlflow_status, reason, message)
+    assert message in tracked.page
+    assert (shown.mlflow[f"{stage}-2"].status, shown.mlflow[f"{stage}-2"].reason) == (status, "")
+    assert shows_attempt(shown.dashboards, stage, 2)
+    assert shows_state(shown.dashboards, stage, state)
+    assert shows_failure(shown.dashboards, stage, reason, message), shown.dashboards["Why attempts failed"]
+
+
+@_STAGES
 def test_while_the_second_attempt_runs(faulty: Faulty, stage: str) -> None:
     shown = faulty.during[stage]
     assert shown.status["status"]["phase"] == "Running"
-    assert (shown.stage(stage)["state"], shown.stage(stage)["attempt"]) == ("Running", 2)
-    row = next(line for line in shown.table.splitlines() if stage in line)
-    assert "Running" in row
-    assert " 2 " in row
-    first, second = _states(shown, stage)
-    assert (first in ("Failed", "Lost"), second) == (True, "Running")
-    assert shown.report[stage, "2"].startswith("Running")
-    assert shows_attempt(shown.dashboards, stage, 2)
-    assert shows_state(shown.dashboards, stage, "Running")
-    assert [shown.mlflow[f"{stage}-{attempt}"].status for attempt in (1, 2)] == ["KILLED", "RUNNING"]
+    _check_attempts(shown, stage, "Running", "RUNNING")
 
 
-@pytest.mark.parametrize("stage", [KILLED, CRASHED])
+def test_the_first_stage_is_told_with_its_fault_while_the_second_one_has_its_own(faulty: Faulty) -> None:
+    shown = faulty.during[FAILED]
+    _check_attempts(shown, KILLED, "Succeeded", "FINISHED")
+
+
+@_STAGES
 def test_in_the_end(faulty: Faulty, stage: str) -> None:
     shown = faulty.after
     assert shown is not None
     assert shown.status["status"]["phase"] == "Succeeded"
-    assert (shown.stage(stage)["state"], shown.stage(stage)["attempt"]) == ("Succeeded", 2)
-    first, second = _states(shown, stage)
-    assert (first in ("Failed", "Lost"), second) == (True, "Succeeded")
-    assert shown.report[stage, "2"].startswith("Succeeded")
-    assert shows_attempt(shown.dashboards, stage, 2)
-    assert shows_state(shown.dashboards, stage, "Succeeded")
-    assert [shown.mlflow[f"{stage}-{attempt}"].status for attempt in (1, 2)] == ["KILLED", "FINISHED"]
+    _check_attempts(shown, stage, "Succeeded", "FINISHED")
     assert "Finished" in shown.mlflow[f"{stage}-2"].page
-    assert shown.mlflow[f"{stage}-2"].reason == ""
 
 
-def test_the_killed_attempt_is_told_as_killed(faulty: Faulty) -> None:
+@_STAGES
+def test_the_table_of_attempts_in_mlflow_says_the_same(faulty: Faulty, stage: str) -> None:
     assert faulty.after is not None
-    for shown in (*faulty.during.values(), faulty.after):
-        assert "was killed" in shown.attempts[KILLED][0]["message"]
-        assert "was killed" in shown.report[KILLED, "1"]
-        assert "killed by SIGKILL" in _told_by_status(shown, KILLED)
-        tracked = shown.mlflow[f"{KILLED}-1"]
-        # Nobody was left who could say more.
-        assert (tracked.reason, tracked.message) == ("Killed", "the process and its launcher ended without a word")
-        assert tracked.message in tracked.page
-
-
-def test_the_crashed_attempt_is_told_with_its_signal(faulty: Faulty) -> None:
-    assert faulty.after is not None
-    for shown in (faulty.during[CRASHED], faulty.after):
-        assert "SIGABRT" in shown.attempts[CRASHED][0]["message"]
-        assert "SIGABRT" in shown.report[CRASHED, "1"]
-        assert "SIGABRT" in _told_by_status(shown, CRASHED)
-        tracked = shown.mlflow[f"{CRASHED}-1"]
-        assert (tracked.reason, tracked.message) == ("Killed", "rank 1 was ended by SIGABRT")
-        assert tracked.message in tracked.page
-
-
-# What each window says of the first attempt: its reason, and a part of its message.
-_TOLD = {KILLED: ("Killed", "killed by SIGKILL"), CRASHED: ("Killed", "SIGABRT")}
-
-
-@pytest.mark.parametrize("stage", [KILLED, CRASHED])
-def test_the_dashboards_tell_why_the_first_attempt_failed_also_after_the_second_one(faulty: Faulty, stage: str) -> None:
-    assert faulty.after is not None
-    for shown in (faulty.during[stage], faulty.after):
-        assert shows_failure(shown.dashboards, stage, *_TOLD[stage]), shown.dashboards["Why attempts failed"]
+    first, second = [row for row in faulty.after.stages_json if row["stage"] == stage]
+    told = (first["attempt"], first["state"], first["reason"], first["message"])
+    assert told == (1, WANTED[stage].state, *_controllers_words(faulty.after, stage))
+    assert first["tracking_run"]
+    assert (second["attempt"], second["state"], second["reason"]) == (2, "Succeeded", "")
 
 
 @needs_kfp
-@pytest.mark.parametrize("stage", [KILLED, CRASHED])
+@_STAGES
 def test_the_log_of_a_step_tells_why_the_first_attempt_failed(faulty: Faulty, stage: str) -> None:
-    reason, message = _TOLD[stage]
-    line = rf"{stage}: {{}}, attempt 2\b.*; attempt 1: {reason}: .*{message}"
+    assert faulty.after is not None
+    why = ": ".join(("attempt 1", *_controllers_words(faulty.after, stage)))
+    line = rf"{stage}: {{}}, attempt 2\b.*; {re.escape(why).replace('{', '{{').replace('}', '}}')}"
     during = faulty.during[stage].kubeflow
     assert re.search(line.format("Running"), during), during
     assert f"{stage}: Succeeded" not in during
-    assert faulty.after is not None
     assert re.search(line.format("Succeeded"), faulty.after.kubeflow), faulty.after.kubeflow
 
 
@@ -435,7 +419,7 @@ def test_a_step_of_kubeflow_names_the_attempt_that_succeeded(faulty: Faulty) -> 
     pipeline = RunFolder(faulty.folder).load()
     outputs = [json.loads(path.read_text()) for path in (faulty.folder / "kfp").rglob("executor_output.json")]
     told = [json.dumps(found) for found in outputs]
-    for stage in (KILLED, CRASHED):
+    for stage in (KILLED, FAILED):
         digest = pipeline.status.stage(StageName(stage)).digest
         [of_stage] = [text for text in told if digest in text and f'"stage": "{stage}"' in text]
         assert '"attempt": 2' in of_stage

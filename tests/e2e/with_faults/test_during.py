@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.with_faults.drive import CRASHED, LOST, FaultRun
-from tests.e2e.with_faults.looks import Look
+from tests.e2e.with_faults.drive import CRASHED, LOST, PIPELINE, FaultRun
+from tests.e2e.with_faults.looks import (
+    Look,
+    Words,
+    controllers_words,
+    shown,
+    told_by_mlflow,
+    told_by_operator,
+    told_by_report,
+)
+from tests.e2e.with_faults.wanted import WANTED, skip_unless_hurt
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
@@ -13,36 +22,58 @@ HURT = (LOST, CRASHED)
 
 
 def _look(watched: FaultRun, stage: str) -> Look:
-    if stage not in watched.looks:
-        pytest.skip(f"nobody could look at {stage}: only the development cluster's processes can be killed from here")
+    skip_unless_hurt(watched, stage)
     return watched.looks[stage]
+
+
+def _as_line(words: Words) -> str:
+    return f"attempt 1: {words.reason}: {words.message.splitlines()[0]}"
+
+
+@pytest.mark.parametrize("stage", HURT)
+def test_the_status_says_why_the_first_attempt_ended(watched: FaultRun, stage: str) -> None:
+    look = _look(watched, stage)
+    assert (look.stage["state"], look.stage["attempt"]) == ("Running", 2)
+    WANTED[stage].check(controllers_words(look.stage))
 
 
 @pytest.mark.parametrize("stage", HURT)
 def test_the_terminal_shows_both_attempts(watched: FaultRun, stage: str) -> None:
     look = _look(watched, stage)
-    assert (look.stage["state"], look.stage["attempt"]) == ("Running", 2)
-    assert look.stage["lastFailure"]["attempt"] == 1
-    assert look.stage["lastFailure"]["reason"]
-    row = next(line for line in look.table.splitlines() if stage in line)
+    row = next(line for line in look.table.splitlines() if f" {stage} " in line)
     assert "Running" in row
     assert " 2 " in row
+    assert _as_line(controllers_words(look.stage)) in row
+
+
+@pytest.mark.parametrize("stage", HURT)
+def test_kubectl_get_shows_both_attempts(watched: FaultRun, stage: str) -> None:
+    look = _look(watched, stage)
+    name, phase, current, _, attempt = look.kubectl.split()[:5]
+    assert (name, phase, current, attempt) == (PIPELINE, "Running", stage, "2")
+    assert _as_line(controllers_words(look.stage)) in look.kubectl
 
 
 @pytest.mark.parametrize("stage", HURT)
 def test_the_report_shows_both_attempts(watched: FaultRun, stage: str) -> None:
-    first, second = _look(watched, stage).attempts
-    assert first["state"] in ("Failed", "Lost", "Interrupted")
-    assert first["message"]
-    assert second["state"] == "Running"
+    look = _look(watched, stage)
+    first, second = look.attempts
+    assert (first["state"], told_by_report(first)) == (WANTED[stage].state, controllers_words(look.stage))
+    assert (second["state"], second["reason"]) == ("Running", "")
 
 
 @pytest.mark.parametrize("stage", HURT)
 def test_mlflow_shows_both_attempts(watched: FaultRun, stage: str) -> None:
-    tracked = _look(watched, stage).tracked
-    assert tracked["1"].status in ("FAILED", "KILLED")
-    assert tracked["1"].tags["mimo.reason"]
-    assert tracked["2"].status == "RUNNING"
+    look = _look(watched, stage)
+    first, second = look.tracked["1"], look.tracked["2"]
+    assert (first.status, told_by_mlflow(first)) == (WANTED[stage].mlflow_status, controllers_words(look.stage))
+    assert (second.status, told_by_mlflow(second)) == ("RUNNING", Words("", ""))
+
+
+@pytest.mark.parametrize("stage", HURT)
+def test_the_metrics_of_the_dashboards_say_why_the_first_attempt_ended(watched: FaultRun, stage: str) -> None:
+    look = _look(watched, stage)
+    assert told_by_operator(look.metrics, stage) == shown(controllers_words(look.stage))
 
 
 @pytest.mark.parametrize("stage", HURT)
