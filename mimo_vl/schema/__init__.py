@@ -4,4 +4,5 @@ sample.py      one training or evaluation item: chat messages, media references,
 rollout.py     prompts, sampling parameters and completions of the inference engines
 reward.py      the HTTP contract of the reward service
 manifest.py    what an artifact consists of; claims, exit records, progress
+verdict.py     how an attempt ended without an output
 """
