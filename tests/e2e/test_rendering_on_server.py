@@ -6,7 +6,6 @@ Server-side dry runs: nothing stays. Pod Security looks at pods only, so pod tem
 from __future__ import annotations
 
 import json
-import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from jobs.cluster_check import CheckRequest, render, write_manifests
 from tests.e2e.kube import Cluster, CommandError
 from tests.e2e.release import CHART
 
@@ -54,15 +54,14 @@ def _chart(server: Cluster, *profiles: str, settings: Sequence[str] = ()) -> lis
 
 def _children(server: Cluster, profile: str, folder: Path, chart_profiles: Sequence[str] | None) -> list[_Object]:
     """What `mimo check` writes for the cluster of chart profiles, () being its defaults; None = its example cluster."""
-    arguments: list[str] = []
+    settings_path = None
     if chart_profiles is not None:
         settings = [b for b in _chart(server, *chart_profiles) if "operator.yaml" in (b.get("data") or {})]
         [body] = settings
-        (folder / "operator.yaml").write_text(body["data"]["operator.yaml"])
-        arguments = ["--settings", str(folder / "operator.yaml")]
-    out = folder / "objects"
-    server.run(sys.executable, "-m", "jobs.cli", "check", "--profile", profile, "--output-dir", str(out), *arguments)
-    return [yaml.safe_load(path.read_text()) for path in sorted(out.iterdir())]
+        settings_path = folder / "operator.yaml"
+        settings_path.write_text(body["data"]["operator.yaml"])
+    rendered = render(CheckRequest(profile=profile, settings_path=settings_path))
+    return [yaml.safe_load(path.read_text()) for path in write_manifests(rendered.objects, folder / "objects")]
 
 
 def _pods(bodies: Sequence[_Object]) -> list[_Object]:
