@@ -3,44 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mimo_vl.free_port import free_port
+from tests.integration.training.ranks import run_ranks
 
-ROOT = Path(__file__).resolve().parents[3]
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-def run_ranks(name: str, folder: Path, *, num_ranks: int, timeout_s: float = 400) -> list[int]:
-    """Exit codes of the ranks. No compiler, no ninja: PATH is empty."""
-    environ = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {
-        "PATH": str(folder / "empty"),
-        "CXX": "",
-        "WORLD_SIZE": str(num_ranks),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-        "OMP_NUM_THREADS": "1",
-        "DS_ACCELERATOR": "cpu",
-    }
-    command = [sys.executable, "-m", "tests.integration.training.rank_program", name, str(folder)]
-    ranks = [
-        subprocess.Popen(command, cwd=ROOT, env=environ | {"RANK": str(r), "LOCAL_RANK": str(r)})
-        for r in range(num_ranks)
-    ]
-    try:
-        return [rank.wait(timeout_s) for rank in ranks]
-    finally:
-        for rank in ranks:
-            if rank.poll() is None:
-                rank.kill()
-                rank.wait()
 
 
 def _read(folder: Path, name: str, num_ranks: int) -> dict[str, Any]:
@@ -70,6 +41,19 @@ def one_rank(folder: Path, two_ranks: dict[str, Any]) -> dict[str, Any]:
     assert two_ranks
     assert run_ranks("resume_elsewhere", folder, num_ranks=1) == [0]
     return _read(folder, "resume_elsewhere", 1)
+
+
+def test_the_balance_of_the_ranks_is_logged(two_ranks: dict[str, Any]) -> None:
+    from mimo_vl.training.world import World
+    from tests.integration.training.rank_program import Rows
+
+    by_rank = [Rows(World(rank=rank, size=2)) for rank in range(2)]
+    assert len(two_ranks["0"]["imbalance"]) == 24
+    for step, (tokens, patches) in enumerate(two_ranks["0"]["imbalance"]):
+        counts = [sum(m.num_tokens for m in rows.micro_batches(step)) for rows in by_rank]
+        assert tokens == pytest.approx(2 * max(counts) / sum(counts))
+        # All pictures lie on rank 0.
+        assert patches == 2.0
 
 
 def test_every_zero_stage_trains_alike(two_ranks: dict[str, Any]) -> None:
