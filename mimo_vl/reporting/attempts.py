@@ -44,10 +44,13 @@ def read_attempt(
     prefix = attempt_prefix(run_id, known.name, number)
     manifest = _readable(read_manifest, store, prefix) if f"{prefix}/{MANIFEST}" in keys else None
     claim, record = _readable(read_claim, store, prefix), _readable(read_exit_record, store, prefix)
-    verdict = _verdict(store, prefix, known, number, record) if manifest is None else None
+    if manifest is not None:
+        told = _success(known, number, record)
+    else:
+        told = _told(_verdict(store, prefix, known, number, record), known)
     attempt = Attempt(
         number=number,
-        **_told(known, number, manifest, verdict),
+        **told,
         started_at=_start(claim),
         finished_at=_end(manifest, record),
         peak_pss_bytes=record.peak_pss_bytes if record else 0,
@@ -85,13 +88,16 @@ def _verdict(
     return verdict or provisional_verdict(record)
 
 
-def _told(known: KnownStage, number: int, manifest: Manifest | None, verdict: AttemptVerdict | None) -> dict[str, Any]:
-    """State, reason, message and exit code of an attempt."""
-    if manifest is not None:
-        # A gate was not met, or somebody has to approve.
-        is_held = number == known.attempt and known.state in ("Failed", "AwaitingApproval")
-        held = {"reason": known.reason, "message": known.message} if is_held else {}
-        return {"state": AttemptState.SUCCEEDED, **held}
+def _success(known: KnownStage, number: int, record: ExitRecord | None) -> dict[str, Any]:
+    """State, reason, message and exit code of an attempt with an output."""
+    # A gate was not met, or somebody has to approve.
+    is_held = number == known.attempt and known.state in ("Failed", "AwaitingApproval")
+    held = {"reason": known.reason, "message": known.message} if is_held else {}
+    return {"state": AttemptState.SUCCEEDED, "exit_code": record.exit_code if record else None, **held}
+
+
+def _told(verdict: AttemptVerdict | None, known: KnownStage) -> dict[str, Any]:
+    """The same of one without an output, or that runs."""
     if verdict is None:
         return {"state": AttemptState.RUNNING, "message": known.progress}
     return {**verdict.model_dump(exclude={"version"}), "state": AttemptState(verdict.state)}

@@ -34,7 +34,7 @@ def test_a_failed_attempt_keeps_its_reason_beside_the_one_that_succeeded(run: Ru
     (stage,) = _read(run, KnownStage(name="train", state="Succeeded", attempt=2)).stages
     first, second = stage.attempts
     assert (first.state, first.reason, first.message, first.exit_code) == ("Failed", "RuntimeError", "disk full", 1)
-    assert (second.state, second.message) == ("Succeeded", "")
+    assert (second.state, second.message, second.exit_code) == ("Succeeded", "", 0)
     assert stage.output is not None
     assert stage.output.uri.endswith("train/attempt-2")
     # Two attempts of a minute each.
