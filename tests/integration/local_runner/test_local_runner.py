@@ -278,10 +278,15 @@ def test_a_killed_attempt_is_told_as_killed_and_not_with_the_last_line_of_its_lo
     os.killpg(os.getpgid(bench.launcher("base")), signal.SIGKILL)
     bench.slow("base", on=False)
     assert process.wait(timeout=60) == 0
-    failure = bench.folder.load().status.stage("base").last_failure
+    pipeline = bench.folder.load()
+    failure = pipeline.status.stage("base").last_failure
     assert failure is not None
     assert (failure.attempt, failure.reason, failure.exit_code) == (1, "Killed", 137)
     assert failure.message.startswith("killed by SIGKILL")
+    # The report, which does not ask the status, has the same words from the store.
+    [stage] = [s for s in read_run(local_source(bench.folder, pipeline)).stages if s.name == "base"]
+    told = [(a.state, a.reason, a.message, a.exit_code) for a in stage.attempts]
+    assert told == [("Killed", failure.reason, failure.message, 137), ("Succeeded", "", "", 0)]
 
 
 def test_a_second_run_of_the_same_folder_is_refused_and_names_the_first(bench: Bench) -> None:

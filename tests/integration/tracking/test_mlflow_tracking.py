@@ -12,6 +12,8 @@ import pytest
 
 from mimo_vl.config.storage import TrackingConfig
 from mimo_vl.schema.manifest import ExitRecord
+from mimo_vl.schema.verdict import AttemptEnd, AttemptVerdict
+from mimo_vl.storage.attempts import conclude_attempt
 from mimo_vl.storage.local import LocalStore
 from mimo_vl.tracking import ModelVersion, RunStatus, build_tracker, replay_journals
 from mimo_vl.tracking.rest import MlflowRest
@@ -186,7 +188,7 @@ def test_a_killed_attempt_is_ended_by_the_replay(server: Server, tmp_path: Path)
     assert statuses == ["KILLED", "RUNNING"]
 
 
-def test_an_attempt_that_failed_because_a_rank_was_lost_says_what_its_launcher_saw(
+def test_an_attempt_that_failed_because_a_rank_was_lost_says_what_its_controller_saw(
     server: Server, tmp_path: Path
 ) -> None:
     run = "runs/local/demo/rank0000"
@@ -194,8 +196,11 @@ def test_an_attempt_that_failed_because_a_rank_was_lost_says_what_its_launcher_s
     tracker = _tracker(store, server.uri, attempt, run)
     tracker.start("base-1", {}, {})
     tracker.finish(RunStatus.FAILED, reason="RuntimeError", message="Connection closed by peer")
-    record = ExitRecord(exit_code=1, reason="Killed", message="rank 1 was ended by SIGABRT")
+    record = ExitRecord(exit_code=1, reason="RuntimeError", message="Connection closed by peer")
     store.put_bytes(f"{attempt}/exit.json", record.to_json())
+    # The other node's pod told the controller.
+    verdict = AttemptVerdict(state=AttemptEnd.KILLED, reason="Killed", message="rank 1 was ended by SIGABRT")
+    conclude_attempt(store, attempt, verdict)
     for num_sent in (3, 0):
         assert replay_journals(CONFIG, uri=server.uri, store=store, run=run).num_sent == num_sent
     rest = MlflowRest(server.uri, timeout_s=5.0)

@@ -13,6 +13,8 @@ from jobs import finalize
 from jobs.stage_context import StageContext
 from mimo_vl.config.compose import compose
 from mimo_vl.schema.manifest import InputRef
+from mimo_vl.schema.verdict import AttemptEnd, AttemptVerdict
+from mimo_vl.storage.attempts import conclude_attempt
 from mimo_vl.storage.layout import attempt_prefix
 from mimo_vl.tracking.journal import read_journal
 from mimo_vl.vocabulary import StageName
@@ -146,12 +148,14 @@ def test_a_killed_attempt_is_told_with_its_reason_as_soon_as_the_next_one_runs(s
 
     with pytest.raises(_Killed):
         pipeline.run(stage, killed)
-    record: dict[str, Any] = {"exit_code": 1, "reason": "OOMKilled", "message": "rank 0 was killed: memory ran out"}
-    pipeline.store.put_bytes(f"{attempt}/exit.json", json.dumps(record).encode())
+    message = "killed by SIGKILL (exit code 137)"
+    verdict = AttemptVerdict(state=AttemptEnd.KILLED, reason="Killed", message=message, exit_code=137)
+    conclude_attempt(pipeline.store, attempt, verdict)
     assert pipeline.run(stage, train, attempt=2) == 0
     asked = Asked(server, pipeline.run_id)
-    assert asked.status("long-context-sft-1") == "FAILED"
-    assert asked.tags("long-context-sft-1")["mimo.reason"] == "OOMKilled"
+    assert asked.status("long-context-sft-1") == "KILLED"
+    tags = asked.tags("long-context-sft-1")
+    assert (tags["mimo.reason"], tags["mimo.message"]) == ("Killed", message)
     assert asked.points("long-context-sft-1", "loss")[0][:2] == (1, 2.0)
     assert asked.status("long-context-sft-2") == "FINISHED"
     # Its threads outlive it here, which those of a killed process do not.
