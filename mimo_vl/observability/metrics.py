@@ -71,12 +71,16 @@ TOKENS = Metric("train/tokens", "tokens", "Tokens trained on since the stage beg
 TOKENS_PER_S = Metric("train/tokens_per_s", "tokens per second", "Tokens per second, all ranks together")
 PATCHES_PER_S = Metric("train/patches_per_s", "patches per second", "Vision patches per second, all ranks together")
 MFU = Metric("train/mfu", "ratio", "Model FLOPs utilisation: achieved by peak FLOP/s; only where the peak is known")
+PACKING_EFFICIENCY = Metric("train/packing_efficiency", "ratio", "Filled part of the rows of the step, in tokens")
+TOKEN_IMBALANCE = Metric("train/token_imbalance", "1", "Tokens of the fullest rank by the mean of all; 1 = even")
+PATCH_IMBALANCE = Metric("train/patch_imbalance", "1", "The same for vision patches")
 DATA_WAIT = Metric("train/data_wait_fraction", "ratio", "Share of the step's time spent waiting for data")
 
 PAIRWISE_ACCURACY = Metric("reward_model/pairwise_accuracy", "ratio", "Share of pairs in which the chosen answer wins")
 
 REWARD = Metric("rl/reward", "ratio", "Mean reward of the step's completions, in [0, 1]")
 REWARD_BY_FAMILY = Metric("rl/reward_by_family", "ratio", "The same for one family")
+PASS_RATE = Metric("rl/pass_rate", "ratio", "Share of the step's judged completions with full reward, of one family")
 VALID_GROUPS = Metric("rl/valid_groups", "ratio", "Share of groups whose rewards differ, so that they teach something")
 BATCH_GROUPS = Metric("rl/batch_groups", "1", "Groups trained on in the step; fewer than wanted = a short batch")
 DROPPED_GROUPS = Metric("rl/dropped_groups", "1", "Groups dropped because a reward stayed unknown")

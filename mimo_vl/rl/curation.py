@@ -35,12 +35,17 @@ class PassRate(Record):
     rewards: tuple[float | None, ...]
 
 
+def is_solved(reward: float) -> bool:
+    """Full reward; partial credit, such as for a box that overlaps, is none."""
+    return reward >= 1.0
+
+
 def pass_rate(prompt_id: str, rewards: Sequence[float | None]) -> PassRate:
     known = [r for r in rewards if r is not None]
     return PassRate(
         prompt_id=prompt_id,
         num_answers=len(rewards),
-        num_solved=sum(r >= 1.0 for r in known),
+        num_solved=sum(is_solved(r) for r in known),
         mean_reward=sum(known) / len(known) if len(known) == len(rewards) else None,
         rewards=tuple(rewards),
     )

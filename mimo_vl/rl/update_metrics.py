@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from mimo_vl.observability import metrics as names
+from mimo_vl.rl.curation import is_solved
 from mimo_vl.rl.rollout import RolloutBatch
 from mimo_vl.schema.record import Record
 from mimo_vl.schema.rollout import ScoredGroup
@@ -43,6 +44,7 @@ def step_metrics(batch: RolloutBatch, update: UpdateMetrics) -> dict[str, float]
         rewards = [r for group in groups for r in group.rewards if r is not None]
         if rewards:
             values[names.REWARD_BY_FAMILY.of(family)] = fmean(rewards)
+            values[names.PASS_RATE.of(family)] = fmean(float(is_solved(reward)) for reward in rewards)
         values[names.VALID_GROUPS.of(family)] = tally.num_valid / max(1, len(groups))
         values[names.COMPLETION_TOKENS.of(family)] = fmean(_lengths(groups)) if groups else 0.0
     by_family = [v for k, v in values.items() if k.startswith(names.REWARD_BY_FAMILY.of(""))]

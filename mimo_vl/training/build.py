@@ -31,7 +31,11 @@ _PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "H800": 989e12, "A100": 312e12, "
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One stage as values. num_units: rows or pairs per optimizer step over all ranks, of the configuration."""
+    """One stage as values.
+
+    units_per_step: rows or pairs per optimizer step over all ranks, of the configuration.
+    row_tokens_per_step: what those rows have room for; 0 for pairs.
+    """
 
     num_steps: int
     units_per_step: int
@@ -41,6 +45,7 @@ class Recipe:
     parallelism: ParallelismConfig
     checkpoint: CheckpointConfig
     log_every_steps: int
+    row_tokens_per_step: int = 0
 
 
 def num_micro_batches(recipe: Recipe, num_ranks: int) -> int:
@@ -115,7 +120,8 @@ def run_loop(
         throughput,
         history,
         every_steps=recipe.log_every_steps,
-        is_main=context.world.is_main,
+        row_tokens_per_step=recipe.row_tokens_per_step,
+        world=context.world,
     )
     trainer = Trainer(
         built.engine,

@@ -58,8 +58,8 @@ def run_pretraining(context: RunContext) -> dict[str, float]:
         if context.world.is_main:
             save_model(module.model, context.out_dir / "model")
             copy_tokenizer(folder, context.out_dir / "model")
-            row_tokens = recipe.units_per_step * config.sequence_length
-            write_metrics(context.out_dir, {**values, "row_tokens_per_step": row_tokens, "history": history.steps})
+            capacity = {"row_tokens_per_step": recipe.row_tokens_per_step}
+            write_metrics(context.out_dir, {**values, **capacity, "history": history.steps})
     barrier(context.world)
     return {**values, **throughput.rates()}
 
@@ -72,9 +72,11 @@ def previous_stage(stage: StageName) -> StageName:
 
 def stage_recipe(config: StageConfig) -> Recipe:
     parallelism = config.parallelism
+    rows_per_step = parallelism.num_ranks * parallelism.accumulation_steps * parallelism.rows_per_micro_batch
     return Recipe(
         num_steps=config.num_steps,
-        units_per_step=parallelism.num_ranks * parallelism.accumulation_steps * parallelism.rows_per_micro_batch,
+        units_per_step=rows_per_step,
+        row_tokens_per_step=rows_per_step * config.sequence_length,
         units_per_micro_batch=parallelism.rows_per_micro_batch,
         optimizer=config.optimizer,
         schedule=config.schedule,

@@ -73,7 +73,7 @@ class Trainer:
                 data_wait_s = time.monotonic() - started_s
                 waiting = self._request(pool, step + 1)
                 result = self._update(step, micro_batches)
-                self._report(step + 1, result, time.monotonic() - started_s, data_wait_s)
+                self._report(step + 1, result, micro_batches, time.monotonic() - started_s, data_wait_s)
                 self._checkpoint(step + 1, result)
 
     def _request(self, pool: ThreadPoolExecutor, step: int) -> Future[list[MicroBatch]]:
@@ -92,7 +92,9 @@ class Trainer:
             should_stop=self._should_stop(),
         )
 
-    def _report(self, step: int, result: StepResult, step_s: float, data_wait_s: float) -> None:
+    def _report(
+        self, step: int, result: StepResult, micro_batches: Sequence[MicroBatch], step_s: float, data_wait_s: float
+    ) -> None:
         report = StepReport(
             step=step,
             num_steps=self._config.num_steps,
@@ -100,6 +102,8 @@ class Trainer:
             learning_rates=self._engine.learning_rates(),
             step_s=step_s,
             data_wait_s=data_wait_s,
+            rank_tokens=sum(m.num_tokens for m in micro_batches),
+            rank_patches=sum(m.num_patches for m in micro_batches),
         )
         for callback in self._callbacks:
             callback.on_step_end(report)

@@ -50,10 +50,18 @@ _PASS_RATES = Row(
     title="Do groups teach something?",
     panels=(
         Panel(
+            title="Pass rate by family",
+            queries=one(_by_family(names.PASS_RATE), _LEGEND_OF_FAMILY),
+            description="Judged completions with full reward; partial credit is none. 1: nothing is left to learn.",
+            unit=Unit.RATIO,
+            width=6,
+        ),
+        Panel(
             title="Groups with different rewards",
             queries=one(_by_family(names.VALID_GROUPS), _LEGEND_OF_FAMILY),
             description="Share by family. All right or all wrong: the group has no advantage and is wasted.",
             unit=Unit.RATIO,
+            width=6,
         ),
         Panel(
             title="Wasted groups",
@@ -61,6 +69,7 @@ _PASS_RATES = Row(
             description="Share of rolled out groups that teach nothing.",
             unit=Unit.RATIO,
             thresholds=warn_at(0.8, 0.95),
+            width=6,
         ),
         Panel(
             title="Batch: groups trained, dropped, scored again; waves",
@@ -71,6 +80,7 @@ _PASS_RATES = Row(
                 Query(expr=_whole(names.WAVES), legend=legend("waves")),
             ),
             description="Dropped groups point to the reward service; many waves to prompts that are too easy or hard.",
+            width=6,
         ),
     ),
 )

@@ -125,6 +125,25 @@ _BALANCE = Row(
             thresholds=warn_at(3),
             width=12,
         ),
+        Panel(
+            title="Packing efficiency",
+            queries=one(_of_attempts(names.PACKING_EFFICIENCY), _LEGEND),
+            description="Filled part of the rows of a step, in tokens. What is missing is computed for nothing.",
+            unit=Unit.RATIO,
+            thresholds=good_from(0.8),
+        ),
+        Panel(
+            title="Tokens of the fullest rank",
+            queries=one(_of_attempts(names.TOKEN_IMBALANCE), _LEGEND),
+            description="By the mean of all ranks, of a step's rows; 1 is even. All ranks wait for the fullest.",
+            thresholds=warn_at(1.2),
+        ),
+        Panel(
+            title="Vision patches of the fullest rank",
+            queries=one(_of_attempts(names.PATCH_IMBALANCE), _LEGEND),
+            description="By the mean of all ranks, of a step's rows; the number of ranks = one has all pictures.",
+            thresholds=warn_at(1.5),
+        ),
     ),
 )
 

@@ -19,6 +19,9 @@ class StepReport:
     """Wall time of the step, waiting for data included."""
     data_wait_s: float
     """Time in which this rank waited for its rows."""
+    rank_tokens: int
+    rank_patches: int
+    """Of this rank's rows; `result` has the totals of all."""
 
 
 class Callback:

@@ -6,10 +6,12 @@ import logging
 from collections.abc import Mapping
 from typing import Protocol
 
-from mimo_vl.observability.metrics import TOKENS
+from mimo_vl.observability.metrics import PACKING_EFFICIENCY, TOKENS
+from mimo_vl.training.callbacks.balance import rank_balance
 from mimo_vl.training.callbacks.callback import Callback, StepReport
 from mimo_vl.training.callbacks.history import History
 from mimo_vl.training.callbacks.throughput import Throughput
+from mimo_vl.training.world import World
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +27,10 @@ class MetricSink(Protocol):
 
 
 class Reporting(Callback):
-    """After `throughput` and `history` in the list of callbacks: it tells what they have counted."""
+    """After `throughput` and `history` in the list of callbacks: it tells what they have counted.
+
+    row_tokens_per_step: what the rows of a step have room for, of all ranks; 0 where it trains on no packed rows.
+    """
 
     def __init__(
         self,
@@ -35,28 +40,32 @@ class Reporting(Callback):
         history: History,
         *,
         every_steps: int,
-        is_main: bool,
+        row_tokens_per_step: int,
+        world: World,
     ) -> None:
         self._progress = progress
         self._metrics = metrics
         self._throughput = throughput
         self._history = history
         self._every_steps = every_steps
-        self._is_main = is_main
+        self._row_tokens_per_step = row_tokens_per_step
+        self._world = world
 
     def on_step_end(self, report: StepReport) -> None:
-        if not self._is_main:
+        is_logged = report.step % self._every_steps == 0 or report.step == report.num_steps
+        balance = rank_balance(report, self._world) if is_logged else {}
+        if not self._world.is_main:
             return
         rates = self._throughput.rates()
         loss = report.result.loss
         self._progress(report.step, report.num_steps, loss=loss, tokens_per_s=rates["tokens_per_s"])
-        if report.step % self._every_steps and report.step != report.num_steps:
+        if not is_logged:
             return
-        self._metrics.log_metrics(self._values(report, rates), report.step)
+        self._metrics.log_metrics({**self._values(report, rates), **balance}, report.step)
         logger.debug("step=%d loss=%.4f grad_norm=%.3f", report.step, loss, report.result.grad_norm)
 
     def _values(self, report: StepReport, rates: Mapping[str, float]) -> dict[str, float]:
-        result = report.result
+        result, capacity = report.result, self._row_tokens_per_step
         return {
             "loss": result.loss,
             **{f"loss_{group}": value for group, value in result.loss_by_group.items()},
@@ -65,4 +74,5 @@ class Reporting(Callback):
             TOKENS.name: float(self._history.num_tokens),
             **{f"lr_{name}": value for name, value in report.learning_rates.items()},
             **rates,
+            **({PACKING_EFFICIENCY.name: result.num_tokens / capacity} if capacity else {}),
         }

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,15 @@ class Rows:
         return micro_batch_of(pack_row(samples))
 
 
-class NoMetrics:
-    def log_metrics(self, metrics: Any, step: int) -> None: ...
+class Logged:
+    """What a tracker is given, by step."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, float]] = []
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        assert step > len(self.steps)
+        self.steps.append(dict(metrics))
 
 
 def train(
@@ -109,6 +117,7 @@ def train(
             if step == kill_after:
                 os.kill(os.getpid(), signal.SIGKILL)
 
+    logged = Logged()
     context = RunContext(
         stage=StageName.LONG_CONTEXT_SFT,
         config=type("Config", (), {"seed": 0})(),
@@ -120,7 +129,7 @@ def train(
         world=world,
         input_dir=lambda name: folder / name,
         progress=lambda *_args, **_kwargs: None,
-        tracker=NoMetrics(),
+        tracker=logged,
         seal=seal,
         should_stop=lambda: False,
     )
@@ -148,6 +157,7 @@ def train(
         "weights": weights,
         "bits": bits,
         "ids": rows.sample_ids[: num_steps - first],
+        "imbalance": [(m["train/token_imbalance"], m["train/patch_imbalance"]) for m in logged.steps],
     }
 
 

@@ -84,6 +84,8 @@ def test_the_share_of_the_peak_counts_tokens_pairs_and_patches() -> None:
         grad_norm=1.0,
         is_stop_requested=False,
     )
-    throughput.on_step_end(StepReport(step=1, num_steps=1, result=result, step_s=0.5, data_wait_s=0.0))
+    throughput.on_step_end(
+        StepReport(step=1, num_steps=1, result=result, step_s=0.5, data_wait_s=0.0, rank_tokens=10, rank_patches=4)
+    )
     # (10 * 2 + 20 * 3 + 4 * 5) operations in half a second, of 1000 per second.
     assert np.isclose(throughput.rates()["mfu"], 100 / 0.5 / 1000)

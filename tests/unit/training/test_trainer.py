@@ -139,7 +139,9 @@ def test_reported_tokens_go_on_where_the_history_stands(tmp_path: Path) -> None:
     )
     # As after a resume: 100 tokens in the steps before.
     history.num_tokens = 100
-    reporting = Reporting(lambda *_, **__: None, sink, throughput, history, every_steps=1, is_main=True)
+    reporting = Reporting(
+        lambda *_, **__: None, sink, throughput, history, every_steps=1, row_tokens_per_step=0, world=World()
+    )
     trainer._callbacks = [history, throughput, reporting]
     trainer.run()
     assert sink.tokens == [110.0, 120.0]
