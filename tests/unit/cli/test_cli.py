@@ -146,7 +146,21 @@ def test_a_wrong_key_is_one_clear_error_and_exit_code_two(tmp_path) -> None:
 
 def test_plan_prints_gpus_memory_and_gpu_hours_per_stage_and_the_assumed_mfu() -> None:
     text = _call("plan", "--profile", "mimo_vl_7b")
-    line = next(x for x in text.splitlines() if "projector-warmup" in x)
+    lines = text.splitlines()
+    headings = next(x for x in lines if "GPUs" in x)
+    assert re.split(r" {2,}", headings.strip()) == [
+        *("stage", "GPUs", "ZeRO", "trained, M"),
+        *("weights", "grads", "optim.", "activ.", "cache", "memory"),
+        *("tokens/step", "steps", "tokens, B", "GPU-hours"),
+    ]
+    # 8,306.2 M trained on 128 GPUs by ZeRO-3: 2 bytes of weight and of gradient make 0.121 GiB per GPU each, 12 of
+    # master weight and moments 0.725; 550 B tokens in steps of 640 rows of 32,768 are 26,226 steps.
+    row = next(x for x in lines if "long-context-sft" in x)
+    assert row.split() == [
+        *("long-context-sft", "128", "3", "8,306.2"),
+        *("0.1", "0.1", "0.7", "28.6", "0.0", "29.5"),
+        *("20,971,520", "26,226", "550.0", "30,424"),
+    ]
     # The projector alone trains: 47.2 M of 8.31 B.
-    assert "47.2" in line.split()
+    assert next(x for x in lines if "projector-warmup" in x).split()[3] == "47.2"
     assert "GPU-hours in all, at 40% and 5% of 989 TFLOP/s (MFU)" in text

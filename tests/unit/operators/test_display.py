@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
 
 from rich.console import Console
 
-from operators.mimo_pipeline.api import StageProgress
-from operators.mimo_pipeline.local.display import LineDisplay, describe
+from operators.mimo_pipeline.api import StageProgress, StageState, StageStatus
+from operators.mimo_pipeline.local.display import BarDisplay, LineDisplay, build_display, describe
 from operators.mimo_pipeline.local.summary import StageRow
 from operators.mimo_pipeline.local.tables import result_table, stage_table
-from tests.fakes.pipelines import chain, running, started
+from operators.mimo_pipeline.plan import Event, EventType
+from tests.fakes.pipelines import chain, running, started, succeeded
 
 
 def _text(renderable) -> str:
@@ -80,3 +82,50 @@ def test_a_plain_line_is_not_repeated_within_seconds() -> None:
     display.update(status)
     display.update(started(chain(), running("a", progress=StageProgress(step=2, total=9))))
     assert [line.split(" ", 1)[1] for line in out.getvalue().splitlines()] == ["a 1/9 steps"]
+
+
+def _terminal() -> tuple[Console, io.StringIO]:
+    out = io.StringIO()
+    return Console(force_terminal=True, file=out, width=120, color_system=None), out
+
+
+def _plain(out: io.StringIO) -> str:
+    """Without the codes that move the cursor."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
+
+
+def test_a_terminal_gets_bars_and_a_file_gets_lines() -> None:
+    assert isinstance(build_display(Console(file=io.StringIO())), LineDisplay)
+    display = build_display(_terminal()[0])
+    assert isinstance(display, BarDisplay)
+    display.close()
+
+
+def test_a_bar_shows_steps_and_loss_of_the_stage_that_runs_and_how_each_one_ended() -> None:
+    console, out = _terminal()
+    display = BarDisplay(console)
+    progress = StageProgress(step=3, total=9, metrics={"loss": 0.5})
+    display.update(started(chain(), running("a", progress=progress)))
+    display._progress.refresh()
+    text = _plain(out)
+    assert re.search(r"a .*3/9 .*loss 0\.5", text)
+    # What has not begun has no bar.
+    assert not re.search(r"^\W*b ", text, re.M)
+    failed = StageStatus(name="b", state=StageState.FAILED, attempt=1, message="disk [full]")
+    display.update(started(chain(), succeeded("a", progress=progress), failed, succeeded("end", reused=True)))
+    display.close()
+    text = _plain(out)
+    assert re.search(r"a .*9/9 .*Succeeded", text)
+    # Brackets of a message are no markup.
+    assert re.search(r"b .*Failed: disk \[full\]", text)
+    assert re.search(r"end .*1/1 .*reused", text)
+
+
+def test_beside_bars_only_warnings_are_printed() -> None:
+    console, out = _terminal()
+    display = BarDisplay(console)
+    display.event(Event(type=EventType.NORMAL, reason="Started", message="a is Running", stage="a"))
+    display.event(Event(type=EventType.WARNING, reason="OOMKilled", message="a is Retrying [1]", stage="a"))
+    display.close()
+    assert "OOMKilled: a is Retrying [1]" in out.getvalue()
+    assert "a is Running" not in out.getvalue()
