@@ -1,4 +1,7 @@
-"""Which version of the code a stage runs: sha256 over the sorted sources of mimo_vl/ and jobs/ and the lock files."""
+"""Which version of the code a stage runs: sha256 over the sorted sources of mimo_vl/ and jobs/ and the lock files.
+
+Sources are all that a stage's result is made by: modules, templates, and what a page embeds.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from pathlib import Path
 
 _SOURCE_FOLDERS = ("mimo_vl", "jobs")
 # Configuration values (*.yaml) enter stage keys by what a stage reads of them, not by their files.
-_SOURCE_PATTERNS = ("*.py", "*.jinja", "*.j2")
+_SOURCE_PATTERNS = ("*.py", "*.jinja", "*.j2", "*.css", "*.html")
 _LOCK_PATTERN = "requirements/*.txt"
 
 

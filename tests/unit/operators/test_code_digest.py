@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from operators.mimo_pipeline.code_digest import code_digest
+import shutil
+
+from operators.mimo_pipeline.code_digest import code_digest, project_root
 
 
 def _tree(root):
@@ -22,6 +24,22 @@ def test_a_changed_source_or_lock_file_changes_the_digest(tmp_path) -> None:
     (root / "jobs/c.py").write_text("new")
     digests.add(code_digest(root))
     assert len(digests) == 4
+
+
+def test_every_file_of_the_sources_changes_the_digest_unless_it_holds_configuration_values(tmp_path) -> None:
+    for folder in ("mimo_vl", "jobs"):
+        shutil.copytree(project_root() / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    files = [path for folder in ("mimo_vl", "jobs") for path in (tmp_path / folder).rglob("*") if path.is_file()]
+    # One of each kind: they enter by the ends of their names.
+    kinds = {path.suffix: path for path in sorted(files) if path.suffix != ".yaml"}
+    assert {".py", ".jinja", ".j2", ".css"} <= set(kinds)
+    before = code_digest(tmp_path)
+    for path in kinds.values():
+        content = path.read_bytes()
+        path.write_bytes(content + b" ")
+        assert code_digest(tmp_path) != before, path
+        path.write_bytes(content)
+    assert code_digest(tmp_path) == before
 
 
 def test_configuration_values_caches_and_other_folders_do_not_matter(tmp_path) -> None:
