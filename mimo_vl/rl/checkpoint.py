@@ -71,12 +71,13 @@ class RunLog:
             shutil.copyfile(self._directory / name, checkpoint / name)
 
     def summary(self) -> dict[str, float]:
-        """Number of steps, and the mean reward over their first and last tenth (at least one step)."""
+        """Number of steps, tokens of all answers trained on, mean reward of the first and last tenth of the steps."""
         lines = self._metrics()
         rewards = [line[REWARD.name] for line in lines if REWARD.name in line]
         count = max(1, len(rewards) // 10)
         return {
             "steps": float(len(lines)),
+            "tokens": float(self.num_answer_tokens),
             "reward_first": fmean(rewards[:count]) if rewards else 0.0,
             "reward_last": fmean(rewards[-count:]) if rewards else 0.0,
         }

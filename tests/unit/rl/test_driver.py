@@ -135,6 +135,8 @@ def test_tokens_are_counted_over_all_steps_those_before_a_resume_included(tmp_pa
     resumed = Run(tmp_path / "resumed", rl, checkpoint=tmp_path / "whole" / "checkpoints" / "step-4")
     resumed.driver.run(resumed.state)
     assert [values["train/tokens"] for _, values in resumed.stage.reports] == [50.0, 60.0, 70.0]
+    # What the manifest, and with it the table of stages, says.
+    assert [run.log.summary()["tokens"] for run in (whole, resumed)] == [70.0, 70.0]
 
 
 def test_a_request_to_stop_saves_the_last_complete_step_and_says_so(tmp_path: Path, rl: RlConfig) -> None:
