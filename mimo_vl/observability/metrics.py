@@ -73,7 +73,7 @@ PATCHES_PER_S = Metric("train/patches_per_s", "patches per second", "Vision patc
 MFU = Metric("train/mfu", "ratio", "Model FLOPs utilisation: achieved by peak FLOP/s; only where the peak is known")
 PACKING_EFFICIENCY = Metric("train/packing_efficiency", "ratio", "Filled part of the rows of the step, in tokens")
 TOKEN_IMBALANCE = Metric("train/token_imbalance", "1", "Tokens of the fullest rank by the mean of all; 1 = even")
-PATCH_IMBALANCE = Metric("train/patch_imbalance", "1", "The same for vision patches")
+PATCH_IMBALANCE = Metric("train/patch_imbalance", "1", "Vision patches of the fullest rank by the mean of all")
 DATA_WAIT = Metric("train/data_wait_fraction", "ratio", "Share of the step's time spent waiting for data")
 
 PAIRWISE_ACCURACY = Metric("reward_model/pairwise_accuracy", "ratio", "Share of pairs in which the chosen answer wins")

@@ -152,9 +152,13 @@ def peak_flops(context: RunContext) -> float | None:
     """Of all ranks together."""
     if not context.world.is_gpu:
         return None
-    name = torch.cuda.get_device_name(context.world.device)
-    peak = next((value for part, value in _PEAK_FLOPS.items() if part in name), None)
+    peak = peak_flops_of(torch.cuda.get_device_name(context.world.device))
     return None if peak is None else peak * context.world.size
+
+
+def peak_flops_of(gpu: str) -> float | None:
+    """Of one GPU, by the name that torch reports; None where it is not known."""
+    return next((value for part, value in _PEAK_FLOPS.items() if part in gpu), None)
 
 
 def write_metrics(folder: Path, values: dict[str, Any]) -> None:
