@@ -5,7 +5,7 @@ from __future__ import annotations
 from operators.mimo_pipeline.api import ACTIVE_STATES, MimoPipelineStatus, Phase, StageState, StageStatus
 from operators.mimo_pipeline.draft import Draft
 from operators.mimo_pipeline.stage_graph import descendants
-from operators.mimo_pipeline.transitions import STOP_GRACE_S, last_failure, pass_verdict
+from operators.mimo_pipeline.transitions import STOP_GRACE_S, adopt, last_failure, pass_verdict
 
 
 def apply_retry(draft: Draft) -> None:
@@ -19,6 +19,9 @@ def apply_retry(draft: Draft) -> None:
     affected = descendants(draft.order, request.from_stage)
     # Skipped stages elsewhere wait for the failure that made them so; they get their chance again.
     affected |= {n for n, s in draft.stages.items() if s.state == StageState.SKIPPED}
+    for name in sorted(affected):
+        # Created for this very request just before a crash: it is stopped and gets its verdict as well.
+        adopt(draft, name)
     if _stop_running(draft, affected):
         return
     for name in sorted(affected):

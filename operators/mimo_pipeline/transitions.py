@@ -28,7 +28,8 @@ _LASTING_REASONS = frozenset({"", "Started", "Adopted", "Stopping", EVICTING})
 
 def advance(draft: Draft, stage: StageSpec) -> None:
     """Bring one stage up to date with what is seen of its attempts."""
-    _adopt(draft, stage.name)
+    if draft.stages[stage.name].state in WAITING_STATES:
+        adopt(draft, stage.name)
     current = draft.stages[stage.name]
     if current.state not in ACTIVE_STATES:
         return
@@ -47,10 +48,10 @@ def advance(draft: Draft, stage: StageSpec) -> None:
         _conclude(draft, stage, seen)
 
 
-def _adopt(draft: Draft, name: str) -> None:
+def adopt(draft: Draft, name: str) -> None:
     """An attempt newer than the status knows was created just before a crash: it is ours."""
     current, seen = draft.stages[name], draft.latest(name)
-    if seen is None or seen.attempt <= current.attempt or current.state not in WAITING_STATES:
+    if seen is None or seen.attempt <= current.attempt:
         return
     draft.set(
         name,

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mimo_vl.schema.verdict import AttemptVerdict
-from operators.mimo_pipeline.api import MimoPipelineSpec, MimoPipelineStatus
+from operators.mimo_pipeline.api import MimoPipelineSpec, MimoPipelineStatus, RetryRequest, StageApproval
 from operators.mimo_pipeline.keys import keys_to_look_up
 from operators.mimo_pipeline.plan import LeafPhase, Observed, Output, Plan, StageObservation
 from operators.mimo_pipeline.reconcile import reconcile
+from operators.mimo_pipeline.stage_graph import descendants
 from tests.fakes.pipelines import NOW, RUNTIME
 
 
@@ -29,6 +30,8 @@ class Attempt:
     step: int = 0
     output: Output | None = None
     verdict: AttemptVerdict | None = None
+    is_outdated: bool = False
+    """A retry request asked for another attempt instead of this one."""
 
 
 @dataclass
@@ -42,12 +45,15 @@ class FakeWorld:
     now: datetime = NOW
     violations: list[str] = field(default_factory=list)
     die_after: int | None = None
+    num_rounds: int = 0
 
     # --- the controller -------------------------------------------------------------------------------------------
 
     def round(self) -> Plan | None:
         """Observe, reconcile, apply. None if the controller died on the way."""
+        self.num_rounds += 1
         plan = reconcile(self.spec, self.status, self.observe(), self.now)
+        self._judge(plan)
         try:
             self._apply(plan)
         except ControllerDiedError:
@@ -63,6 +69,19 @@ class FakeWorld:
             runtime=RUNTIME,
             pipeline="demo",
         )
+
+    def _judge(self, plan: Plan) -> None:
+        """What no plan may do, whatever becomes of it; and what a retry request that it carries out allows."""
+        if plan.create and self.spec.cancel:
+            self.violations.append(f"{plan.create[0].stage} starts in a cancelled pipeline")
+        if plan.create and self.spec.suspend:
+            self.violations.append(f"{plan.create[0].stage} starts in a suspended pipeline")
+        request = self.spec.retry
+        handled = plan.status.handled_retry_nonce if plan.status else self.status.handled_retry_nonce
+        if request is not None and handled == request.nonce != self.status.handled_retry_nonce:
+            for attempt in self.attempts:
+                if attempt.stage in descendants(self.spec.stages, request.from_stage):
+                    attempt.is_outdated = True
 
     def _apply(self, plan: Plan) -> None:
         for conclusion in plan.conclude:
@@ -99,7 +118,7 @@ class FakeWorld:
             self.violations.append(f"{stage} runs again before its former attempts have their verdicts")
         if any(a.alive for a in self.attempts if a.stage == stage):
             self.violations.append(f"{stage} runs twice at once")
-        if any(a.output is not None and a.key == key for a in self.attempts if a.stage == stage):
+        if any(a.output is not None and not a.is_outdated for a in self.attempts if a.stage == stage):
             self.violations.append(f"{stage} runs again although it has its output")
         if sum(a.alive for a in self.attempts) >= self.spec.max_parallel_stages:
             self.violations.append("more stages at once than allowed")
@@ -107,6 +126,21 @@ class FakeWorld:
         if resume is not None:
             start = self._of(stage, resume)[0].checkpoint_step or 0
         self.attempts.append(Attempt(stage=stage, number=number, key=key, step=start))
+
+    # --- the user -------------------------------------------------------------------------------------------------
+
+    def edit(self, **changes: object) -> None:
+        self.spec = self.spec.model_copy(update=changes)
+
+    def retry(self, stage: str, nonce: str) -> None:
+        self.edit(retry=RetryRequest(from_stage=stage, nonce=nonce))
+
+    def approve(self, stage: str) -> None:
+        """The output of the key that the status shows now; nothing where it shows none."""
+        key = next((s.key for s in self.status.stages if s.name == stage), "")
+        wanted = StageApproval(stage=stage, key=key)
+        if key and wanted not in self.spec.approvals:
+            self.edit(approvals=(*self.spec.approvals, wanted))
 
     # --- the processes --------------------------------------------------------------------------------------------
 
@@ -117,8 +151,11 @@ class FakeWorld:
         attempt.step += 1
         attempt.checkpoint_step = attempt.step
 
-    def publish(self, attempt: Attempt) -> None:
-        attempt.output = Output(uri=f"file:///{attempt.stage}", digest=f"sha256:{attempt.key[-6:]}", key=attempt.key)
+    def publish(self, attempt: Attempt, **metrics: float) -> None:
+        """The first manifest of an attempt stays."""
+        digest = f"sha256:{attempt.key[-6:]}"
+        made = Output(uri=f"file:///{attempt.stage}", digest=digest, key=attempt.key, metrics=metrics)
+        attempt.output = attempt.output or made
 
     def end(self, attempt: Attempt, exit_code: int | None) -> None:
         attempt.alive, attempt.exit_code = False, exit_code
