@@ -140,11 +140,21 @@ def test_a_run_gives_outputs_a_summary_and_two_tables_and_a_second_run_reuses_ev
     assert summary["mean_reward"]["rl_minus_sft_ci"] == [0.05, 0.15]
     assert summary["peak_pss_bytes"] > 0
     assert set(summary) == {"stages", "families", "mean_reward", "total_seconds", "peak_pss_bytes"}
-    # One after the other: what the controller's own clock says between the start and the end of each stage.
-    stages = bench.folder.load().status.stages
-    seen_s = [(s.finished_at - s.started_at).total_seconds() for s in stages if s.finished_at and s.started_at]
-    assert [s["seconds"] for s in summary["stages"]] == pytest.approx(seen_s, abs=0.2)
-    assert summary["total_seconds"] == pytest.approx(sum(seen_s), abs=0.6)
+    # One after the other, each from before its launcher was started until the controller saw that it was gone.
+    pipeline = bench.folder.load()
+    children = ChildRecords(bench.folder.children_path(pipeline.metadata.uid))
+    took_s = []
+    for stage in pipeline.status.stages:
+        child = children.find(stage.name, 1)
+        assert child is not None
+        assert child.ended_at_s is not None
+        assert stage.started_at is not None
+        assert stage.finished_at is not None
+        moments = [stage.started_at.timestamp(), child.created_at_s, child.ended_at_s, stage.finished_at.timestamp()]
+        assert moments == sorted(moments)
+        took_s.append(child.ended_at_s - child.created_at_s)
+    assert [s["seconds"] for s in summary["stages"]] == pytest.approx(took_s, abs=0.001)
+    assert summary["total_seconds"] == pytest.approx(sum(took_s), abs=0.01)
     assert "<html" in (bench.run_dir / "report.html").read_text()
     assert "loss first → last" in bench.text.getvalue()
     assert "RL − SFT" in bench.text.getvalue()
