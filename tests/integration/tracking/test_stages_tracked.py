@@ -15,9 +15,12 @@ from mimo_vl.config.compose import compose
 from mimo_vl.schema.manifest import InputRef
 from mimo_vl.schema.verdict import AttemptEnd, AttemptVerdict
 from mimo_vl.storage.attempts import conclude_attempt
-from mimo_vl.storage.layout import attempt_prefix
+from mimo_vl.storage.layout import attempt_prefix, run_prefix
+from mimo_vl.tracking.build import build_tracker
 from mimo_vl.tracking.journal import read_journal
+from mimo_vl.tracking.tracker import RunStatus
 from mimo_vl.vocabulary import StageName
+from tests.integration.observability.exporters import wait_until
 
 from .conftest import Server
 from .tracked_pipeline import NUM_STEPS, OVERRIDES, Asked, Pipeline, curate, fail, train
@@ -25,6 +28,7 @@ from .tracked_pipeline import NUM_STEPS, OVERRIDES, Asked, Pipeline, curate, fai
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 CLUSTER_LINK = "https://console.example.com/#/team/demo"
+_PSS_OF_SECOND = "system/process_pss/node-1"
 KFP_RUN = "https://kubeflow.example.com/pipeline/#/runs/details/run-1"
 
 
@@ -35,7 +39,7 @@ def test_a_server_that_is_down_for_a_whole_stage_has_every_point_once_in_the_end
     assert pipeline.run(StageName.CURATE, curate) == 0
     data = {"curate": pipeline.output(StageName.CURATE)}
     server.stop()
-    assert pipeline.run(StageName.LONG_CONTEXT_SFT, train, inputs=data) == 0
+    assert pipeline.run(StageName.LONG_CONTEXT_SFT, lambda ctx: _train_on_two_nodes(ctx, pipeline), inputs=data) == 0
     server.start()
     sft = {**data, "long-context-sft": pipeline.output(StageName.LONG_CONTEXT_SFT)}
     assert pipeline.run(StageName.FINALIZE, finalize.main, inputs=sft) == 0
@@ -50,13 +54,47 @@ def test_a_server_that_is_down_for_a_whole_stage_has_every_point_once_in_the_end
     assert asked.points(name, "loss_by_tokens") == [(100 * step, value, time) for step, value, time in expected]
     samples = [e for e in read_journal(pipeline.store, journal) if "system/process_pss/node-0" in e.values]
     assert len(asked.points(name, "system/process_pss/node-0")) == len(samples) > 0
+    of_second = _points_in_journal(pipeline, f"{journal}/node-1", _PSS_OF_SECOND)
+    assert len(of_second) > 1
+    assert asked.points(name, _PSS_OF_SECOND) == of_second
     # A second replay, as a retried finalize makes it, changes nothing.
     (tmp_path / "store" / journal / "sent.json").unlink()
+    (tmp_path / "store" / journal / "node-1" / "sent.json").unlink()
     again = pipeline.run(StageName.FINALIZE, finalize.main, inputs=sft, attempt=2)
     # A page that does not exist is no tag.
     assert {"mimo.kfp_run", "mimo.cluster_link"}.isdisjoint(asked.tags(pipeline.run_id))
     assert again == 0
     assert asked.points(name, "loss") == expected
+    assert asked.points(name, _PSS_OF_SECOND) == of_second
+
+
+def _train_on_two_nodes(ctx: StageContext, pipeline: Pipeline) -> Mapping[str, float]:
+    """The second node tells its system metrics into a journal of its own, as its own process would."""
+    attempt = attempt_prefix(pipeline.run_id, ctx.stage, 1)
+    node = build_tracker(
+        ctx.config.tracking,
+        uri=pipeline.tracking_uri,
+        store=pipeline.store,
+        impatient=pipeline.store,
+        run=run_prefix(pipeline.run_id),
+        attempt=attempt,
+        journal_dir=pipeline.folder / "store" / attempt / "journal",
+        node_rank=1,
+    )
+    node.start("long-context-sft-1", {}, {})
+    values = train(ctx)
+    wait_until(
+        lambda: len(list(read_journal(pipeline.store, f"{attempt}/journal/node-1"))) > 1,
+        60.0,
+        lambda: "the second node tells nothing",
+    )
+    node.finish(RunStatus.FINISHED)
+    return values
+
+
+def _points_in_journal(pipeline: Pipeline, journal: str, metric: str) -> list[tuple[int, float, int]]:
+    entries = [e for e in read_journal(pipeline.store, journal) if metric in e.values]
+    return sorted((e.step, float(e.values[metric]), e.time_ms) for e in entries)
 
 
 def test_what_the_runs_of_a_pipeline_hold(server: Server, tmp_path: Path) -> None:
