@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from jobs.stage_context import StageContext
 from jobs.stage_metrics import StageMetrics, measured
 from mimo_vl.config.compose import compose, dump_config
 from mimo_vl.data.report_metrics import curation_metrics, selection_metrics
+from mimo_vl.errors import ServiceUnavailableError
 from mimo_vl.evaluation.evaluate import WorkerPlan, evaluate, headline_metrics
 from mimo_vl.observability import metrics as names
 from mimo_vl.observability.prometheus import serve_metrics
@@ -34,6 +36,7 @@ from mimo_vl.tracking import NullTracker
 from mimo_vl.vocabulary import StageName
 from operators.mimo_pipeline.api import LastFailure, MimoPipelineStatus, Phase, StageState, StageStatus
 from operators.mimo_pipeline.builders.process import STAGE_MODULES
+from operators.mimo_pipeline.kubernetes.worker import Key, Workers
 from operators.mimo_pipeline.last_values import ManifestValues
 from operators.mimo_pipeline.operator_metrics import OperatorMetrics
 from operators.mimo_pipeline.pipeline_metrics import ShownPipeline
@@ -49,7 +52,7 @@ _MODULES = dict.fromkeys(STAGE_MODULES, "tests.integration.local_runner.fake_sta
 _ENDLESS = 100_000
 
 
-def start_training(folder: Path, port: int) -> subprocess.Popen[bytes]:
+def start_training(folder: Path, port: int, *, accelerator: str = "cpu") -> subprocess.Popen[bytes]:
     """Launcher, rank and trainer are the real ones; it trains until it is stopped."""
     store = LocalStore(folder / "store")
     [inputs] = publish_training_inputs(folder / "made", [store])
@@ -67,7 +70,7 @@ def start_training(folder: Path, port: int) -> subprocess.Popen[bytes]:
         output_uri=store.uri(attempt_prefix(run_id, stage, 2)),
         stage_key="sha256:key",
     )
-    extra = {"OMP_NUM_THREADS": "1", "MIMO_METRICS_PORT": str(port), "DS_ACCELERATOR": "cpu"}
+    extra = {"OMP_NUM_THREADS": "1", "MIMO_METRICS_PORT": str(port), "DS_ACCELERATOR": accelerator}
     with (folder / "train.log").open("wb") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "jobs.launch", "--nproc", "1", "--", "jobs.train"],
@@ -175,7 +178,17 @@ def show_ended_pipeline(folder: Path, port: int) -> None:
             last_values=ManifestValues(store).of(stages),
         )
     )
+    _fail_one_round(controller)
     assert serve_metrics(controller.registry, [port]) == port
+
+
+def _fail_one_round(controller: OperatorMetrics) -> None:
+    """As the operator does it, over a store that does not answer."""
+
+    def fail(namespace: str, name: str) -> float | None:
+        raise ServiceUnavailableError(f"{namespace}/{name}: the store does not answer")
+
+    asyncio.run(Workers(round=fail, metrics=controller).work_off(Key("team", "ended")))
 
 
 def _shown(stage: StageName) -> StageMetrics:
