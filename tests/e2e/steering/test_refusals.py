@@ -112,8 +112,10 @@ def test_a_kind_of_job_that_the_cluster_lacks_is_a_condition_and_the_operator_wo
     if pipelines.cluster.get("crd", "trainjobs.trainer.kubeflow.org", NAMESPACE) is not None:
         pytest.skip("this cluster has TrainJobs")
     before = _operators(pipelines)
-    name, inputs = "no-backend", [{**_input("s3://mimo/nowhere", _WRONG_DIGEST), "name": n} for n in ("base", "curate")]
-    stage = {"name": "projector-warmup", "inputs": ["base", "curate"], "pytorch": {"backend": "trainjob"}}
+    name, names = "no-backend", ["base", "curate"]
+    inputs = [{**_input("s3://mimo/nowhere", _WRONG_DIGEST), "name": n} for n in names]
+    workload = {"backend": "trainjob", "numNodes": 2}
+    stage = {"name": "projector-warmup", "inputs": names, "pytorch": workload}
     pipelines.create(name, profile="tiny", inputs=inputs, stages=[stage])
     missing = "BackendUnavailable"
     pipelines.wait(missing, lambda: pipelines.condition(name, missing).get("status") == "True", 60)
