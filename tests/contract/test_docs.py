@@ -14,7 +14,8 @@ import yaml
 from mimo_vl.evaluation.claims import check, check_learning
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+_ELSEWHERE = [ROOT / "charts/mimo-pipeline/README.md", ROOT / "devcluster/README.md"]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *_ELSEWHERE])
 
 
 def _links(page: Path) -> list[tuple[str, str]]:
