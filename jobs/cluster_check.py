@@ -1,4 +1,4 @@
-"""Does what a profile would create on a cluster fit together: pods, ranks, GPUs, memory? Renders; changes nothing."""
+"""Does what a profile would create on a cluster fit together: pods, ranks, GPUs, memory, time to save? Only renders."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
+from jobs.grace_check import grace_problems
 from mimo_vl.config.compose import compose
 from mimo_vl.config.pipeline import PipelineConfig
 from mimo_vl.rewards.verifiers.custom import load_custom_verifier
@@ -81,7 +82,7 @@ def render(request: CheckRequest) -> Rendered:
 
 
 def fit_problems(rendered: Rendered, gpu_memory_gib: float) -> list[str]:
-    """A GPU per rank where GPUs are asked for at all, and memory for what the rank holds."""
+    """A GPU per rank where GPUs are asked for at all, memory for what the rank holds, and time to save it."""
     found: list[str] = []
     usable_gib = gpu_memory_gib * USABLE_GPU_MEMORY
     for stage in rendered.spec.stages:
@@ -97,7 +98,8 @@ def fit_problems(rendered: Rendered, gpu_memory_gib: float) -> list[str]:
                 f"{stage.name}: needs about {memory_gib:.1f} GiB per GPU, {usable_gib:.1f} of {gpu_memory_gib:.1f} GiB "
                 f"can be used; {_REMEDIES.get(StageName(stage.name), _REMEDY)}"
             )
-    return found
+    groups = {s.name: [row.group for row in rendered.rows if row.stage == s.name] for s in rendered.spec.stages}
+    return [*found, *grace_problems(rendered.config, groups)]
 
 
 def write_manifests(objects: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:

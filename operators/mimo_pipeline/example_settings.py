@@ -29,7 +29,7 @@ def _gpu_pod(*, gpus: int, cpus: int, memory: str) -> dict[str, Any]:
         "tolerations": [{"key": _GPU, "operator": "Exists", "effect": "NoSchedule"}],
         "shmSize": "64Gi",
         "scratchSize": "1Ti",
-        # A checkpoint of 8 B parameters with optimizer state is 130 GB.
+        # A checkpoint of a reward model, which one pod writes, is 101 GiB.
         "terminationGracePeriodSeconds": 900,
     }
 
@@ -37,7 +37,8 @@ def _gpu_pod(*, gpus: int, cpus: int, memory: str) -> dict[str, Any]:
 _GPU_PODS = {
     "job": _LARGE_CPU_POD,
     "pytorch": _gpu_pod(gpus=8, cpus=96, memory="1Ti"),
-    "rayHead": _LARGE_CPU_POD,
+    # The driver ends after a whole step of reinforcement learning.
+    "rayHead": {**_LARGE_CPU_POD, "terminationGracePeriodSeconds": 2400},
     "rayTrainer": _gpu_pod(gpus=1, cpus=12, memory="128Gi"),
     "rayRollout": _gpu_pod(gpus=1, cpus=12, memory="128Gi"),
     "rayReward": _gpu_pod(gpus=1, cpus=12, memory="128Gi"),

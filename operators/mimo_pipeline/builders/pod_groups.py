@@ -1,4 +1,4 @@
-"""Which pods does a rendered job have: how many of each sort, with which requests and limits?"""
+"""Which pods does a rendered job have: how many of each sort, with which requests and limits, and time to end?"""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from operators.mimo_pipeline.builders.quantity import amount
 
 @dataclass(frozen=True, kw_only=True)
 class PodGroup:
-    """`name`: master, worker, head, rollout, ...; requests and limits of one pod."""
+    """`name`: master, worker, head, rollout, ...; requests and limits of one pod; grace_s from SIGTERM to SIGKILL."""
 
     name: str
     num_pods: int
+    grace_s: int
     requests: Mapping[str, str]
     limits: Mapping[str, str]
 
@@ -42,8 +43,10 @@ def _of_pytorchjob(spec: Mapping[str, Any]) -> list[PodGroup]:
 
 
 def _of_trainjob(spec: Mapping[str, Any]) -> list[PodGroup]:
-    trainer = spec["trainer"]
-    return [_with_resources("node", trainer["numNodes"], trainer["resourcesPerNode"])]
+    trainer, [patch] = spec["trainer"], spec["runtimePatches"]
+    [job] = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    pod = job["template"]["spec"]["template"]["spec"]
+    return [_with_resources("node", trainer["numNodes"], trainer["resourcesPerNode"], pod)]
 
 
 def _of_rayjob(spec: Mapping[str, Any]) -> list[PodGroup]:
@@ -54,12 +57,14 @@ def _of_rayjob(spec: Mapping[str, Any]) -> list[PodGroup]:
 
 
 def _group(name: str, num_pods: int, template: Mapping[str, Any]) -> PodGroup:
-    return _with_resources(name, num_pods, template["spec"]["containers"][0].get("resources") or {})
+    pod = template["spec"]
+    return _with_resources(name, num_pods, pod["containers"][0].get("resources") or {}, pod)
 
 
-def _with_resources(name: str, num_pods: int, resources: Mapping[str, Any]) -> PodGroup:
+def _with_resources(name: str, num_pods: int, resources: Mapping[str, Any], pod: Mapping[str, Any]) -> PodGroup:
     requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
-    return PodGroup(name=name, num_pods=num_pods, requests=requests, limits=limits)
+    grace_s = pod["terminationGracePeriodSeconds"]
+    return PodGroup(name=name, num_pods=num_pods, grace_s=grace_s, requests=requests, limits=limits)
 
 
 _READERS = {"Job": _of_job, "PyTorchJob": _of_pytorchjob, "TrainJob": _of_trainjob, "RayJob": _of_rayjob}

@@ -53,6 +53,20 @@ def test_a_gpu_that_is_too_small_is_named_for_every_stage_that_needs_more() -> N
     assert "needs about 29.5 GiB per GPU, 21.6 of 24.0 GiB can be used" in problems[0]
 
 
+def test_pods_that_end_before_their_stage_has_saved_are_named(tmp_path) -> None:
+    settings = example_settings(has_gpus=True).to_values()
+    settings["pods"]["pytorch"]["terminationGracePeriodSeconds"] = 300
+    settings["pods"]["rayHead"]["terminationGracePeriodSeconds"] = 900
+    path = tmp_path / "operator.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    problems = fit_problems(render(CheckRequest(profile="mimo_vl_7b", settings_path=path)), 79.6)
+    # Of 16 nodes each writes 7 GiB; a reward model has one.
+    assert [p.split(":")[0] for p in problems] == [*REWARD_MODEL_STAGES, "morl", "morl"]
+    assert "of master pods is 300, wanted at least 537: 8 s of an update and 101.4 GiB of a checkpoint" in problems[0]
+    assert "of trainer pods is 900, wanted at least 1797" in problems[2]
+    assert "of head pods is 900, wanted at least 1797: 1769 s of an update" in problems[3]
+
+
 def test_pods_whose_gpus_are_not_the_ranks_are_named(tmp_path) -> None:
     settings = example_settings(has_gpus=True).to_values()
     for part in ("requests", "limits"):

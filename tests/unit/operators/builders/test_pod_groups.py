@@ -34,6 +34,15 @@ def test_gpus_are_counted_per_pod_and_for_the_group() -> None:
     assert _groups("rayjob")["head"].num_gpus == 0
 
 
+@pytest.mark.parametrize(("kind", "name"), [("pytorchjob", "worker"), ("trainjob", "node"), ("rayjob", "trainer")])
+def test_the_time_that_pods_get_to_end_is_that_of_their_settings(kind, name) -> None:
+    assert _groups(kind)[name].grace_s == 900
+
+
+def test_a_pod_without_a_grace_period_of_its_own_gets_ours() -> None:
+    assert _groups("job")["job"].grace_s == 90
+
+
 def test_a_kind_that_nobody_builds_is_an_error() -> None:
     with pytest.raises(KeyError):
         pod_groups({"kind": "Deployment", "spec": {}})
