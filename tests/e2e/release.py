@@ -32,8 +32,10 @@ def make_namespace(cluster: Cluster, name: str) -> None:
         subprocess.run([str(ROOT / "devcluster" / command[0]), *command[1:]], env=environ, check=True, timeout=60)
 
 
-def delete_namespace(cluster: Cluster, name: str) -> None:
-    cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=true", "--timeout=120s")
+def delete_namespaces(cluster: Cluster, *names: str, wait: bool = True) -> None:
+    """Beside each other. Without `wait` they go while other tests run; who makes one anew waits for it first."""
+    waiting = ("--wait=true", "--timeout=120s") if wait else ("--wait=false",)
+    cluster.kubectl("delete", "namespace", *names, "--ignore-not-found", *waiting)
 
 
 def values(cluster: Cluster) -> list[str]:

@@ -17,7 +17,7 @@ from mimo_vl.storage.layout import OUTPUT_DIR, attempt_prefix, join
 from tests.e2e.kube import Cluster
 from tests.e2e.pipelines import Pipelines
 from tests.e2e.port_forward import open_release_store
-from tests.e2e.release import ROOT, delete_namespace, explain, install, make_namespace
+from tests.e2e.release import ROOT, delete_namespaces, explain, install, make_namespace
 
 _NAMESPACE, _PIPELINE = "mimo-e2e-full", "tiny"
 _DEADLINE_S = 4800.0
@@ -28,7 +28,7 @@ _FOLDER = ROOT / "runs/e2e-full"
 @pytest.mark.e2e_full
 @pytest.mark.timeout(5400)
 def test_the_tiny_profile_learns_on_the_cluster(cluster: Cluster) -> None:
-    delete_namespace(cluster, _NAMESPACE)
+    delete_namespaces(cluster, _NAMESPACE)
     make_namespace(cluster, _NAMESPACE)
     install(cluster, _NAMESPACE)
     cluster.kubectl("apply", "-n", _NAMESPACE, "-f", str(ROOT / "examples/tiny.yaml"))
@@ -41,7 +41,7 @@ def test_the_tiny_profile_learns_on_the_cluster(cluster: Cluster) -> None:
     sys.stdout.write("".join(f"{claim}\n" for claim in claims) + f"pipeline: {seconds:.0f} s\n")
     assert [str(claim) for claim in claims if not claim.holds] == []
     if not os.environ.get("MIMO_E2E_KEEP"):
-        delete_namespace(cluster, _NAMESPACE)
+        delete_namespaces(cluster, _NAMESPACE, wait=False)
 
 
 def _follow(pipelines: Pipelines) -> float:

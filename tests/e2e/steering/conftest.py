@@ -8,15 +8,15 @@ import pytest
 
 from tests.e2e.kube import Cluster
 from tests.e2e.pipelines import Pipelines
-from tests.e2e.release import delete_namespace, install, make_namespace
+from tests.e2e.release import delete_namespaces, install, make_namespace
 from tests.e2e.steering.names import NAMESPACE, RELEASE, TEAM
 
 
 @pytest.fixture(scope="package")
 def pipelines(cluster: Cluster) -> Iterator[Pipelines]:
     """In the release's own namespace; the release also serves TEAM."""
+    delete_namespaces(cluster, NAMESPACE, TEAM)
     for namespace in (NAMESPACE, TEAM):
-        delete_namespace(cluster, namespace)
         make_namespace(cluster, namespace)
     served = f"pipelineNamespaces={{{NAMESPACE},{TEAM}}}"
     install(
@@ -27,5 +27,4 @@ def pipelines(cluster: Cluster) -> Iterator[Pipelines]:
     )
     yield Pipelines(cluster, NAMESPACE)
     cluster.helm("uninstall", RELEASE, "-n", NAMESPACE, "--no-hooks")
-    for namespace in (NAMESPACE, TEAM):
-        delete_namespace(cluster, namespace)
+    delete_namespaces(cluster, NAMESPACE, TEAM, wait=False)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.kube import Cluster
 from tests.e2e.pod_watch import PodWatch
-from tests.e2e.release import ROOT, delete_namespace, install, make_namespace
+from tests.e2e.release import ROOT, delete_namespaces, install, make_namespace
 from tests.e2e.with_faults.drive import NAMESPACE, FaultRun, drive
 from tests.e2e.with_faults.panel_watch import PanelWatch
 
@@ -26,7 +26,7 @@ def run(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         reused.note_objects()
         yield reused
         return
-    delete_namespace(cluster, NAMESPACE)
+    delete_namespaces(cluster, NAMESPACE)
     make_namespace(cluster, NAMESPACE)
     install(cluster, NAMESPACE)
     cluster.kubectl("apply", "-n", NAMESPACE, "-f", str(ROOT / "examples/demo-ci.yaml"))
@@ -39,7 +39,7 @@ def run(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         current.notes["empty_panels"] = panels.finish()
         yield current
     if not os.environ.get("MIMO_E2E_KEEP"):
-        delete_namespace(cluster, NAMESPACE)
+        delete_namespaces(cluster, NAMESPACE, wait=False)
 
 
 @pytest.fixture

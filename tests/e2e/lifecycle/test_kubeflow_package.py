@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,8 @@ import pytest
 
 from jobs.kfp_local import DEFAULT_KFP_PYTHON
 from operators.mimo_pipeline.kubeflow.package import PACKAGES
-from tests.e2e.kube import Cluster
-from tests.e2e.pipelines import Pipelines
-from tests.e2e.release import ROOT, delete_namespace, explain, install, make_namespace
+from tests.e2e.lifecycle.drive import NAMESPACE, Life
+from tests.e2e.release import ROOT, explain
 
 pytestmark = [
     pytest.mark.e2e,
@@ -23,7 +21,7 @@ pytestmark = [
     pytest.mark.skipif(not DEFAULT_KFP_PYTHON.is_file(), reason="no environment of kfp: make setup-kfp"),
 ]
 
-_NAMESPACE, _PIPELINE = "mimo-kfp", "by-kfp"
+_PIPELINE = "by-kfp"
 _STEPS = ["base.vision_batch_size=4", "base.vision_steps=4", "base.language_steps=4"]
 _DEADLINE_S = 300.0
 
@@ -37,14 +35,13 @@ class Done:
 
 
 @pytest.fixture(scope="module")
-def done(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
-    delete_namespace(cluster, _NAMESPACE)
-    make_namespace(cluster, _NAMESPACE)
-    install(cluster, _NAMESPACE, release="kfp")
+def done(life: Life, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """By the release that was installed again."""
+    cluster = life.pipelines.cluster
     outputs = tmp_path_factory.mktemp("kfp")
     parameters = {
         "name": _PIPELINE,
-        "namespace": _NAMESPACE,
+        "namespace": NAMESPACE,
         "overrides": _STEPS,
         "through": "base",
         "deadline_s": _DEADLINE_S,
@@ -56,12 +53,8 @@ def done(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     ended = subprocess.run(
         [*command, str(outputs)], env=environ, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False
     )
-    found = Pipelines(cluster, _NAMESPACE).get(_PIPELINE)
-    try:
-        yield Done(found, ended.returncode, ended.stdout + ended.stderr + explain(cluster, _NAMESPACE), outputs)
-    finally:
-        cluster.helm("uninstall", "kfp", "-n", _NAMESPACE, "--no-hooks", "--ignore-not-found")
-        delete_namespace(cluster, _NAMESPACE)
+    told = ended.stdout + ended.stderr + explain(cluster, NAMESPACE)
+    return Done(life.pipelines.get(_PIPELINE), ended.returncode, told, outputs)
 
 
 def test_the_steps_end_well_with_the_stage(done: Done) -> None:
