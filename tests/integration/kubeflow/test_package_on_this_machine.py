@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,6 +29,7 @@ pytestmark = [
     pytest.mark.timeout(400),
     pytest.mark.skipif(not DEFAULT_KFP_PYTHON.is_file(), reason="no environment of kfp: make setup-kfp"),
 ]
+_DEADLINE_S = 200.0
 _MODULES = dict.fromkeys(STAGE_MODULES, "tests.integration.local_runner.fake_stage")
 Run = Callable[..., int]
 
@@ -52,13 +57,20 @@ def run(tmp_path: Path, run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return call
 
 
-def test_the_steps_follow_the_stages_and_hand_out_metrics_and_artifacts(run: Run, run_dir: Path, capfd) -> None:
-    assert run() == 0
+def test_the_steps_follow_the_stages_and_hand_out_metrics_and_artifacts(
+    run: Run, run_dir: Path, tmp_path: Path, capfd
+) -> None:
+    switch, line = tmp_path / "curate.slow", r"saved checkpoint step=1 .*/curate/attempt-1"
+    switch.touch()
+    with _let_go_once_told(switch, line, capfd) as seen:
+        assert run() == 0
+    # While the stage still ran: it waited for this line to be in the step's log.
+    assert re.search(line, "".join(seen))
     pipeline = RunFolder(run_dir).load()
     assert pipeline.status.phase == Phase.SUCCEEDED
     assert pipeline.metadata.labels == {naming.LABEL_MADE_BY: naming.MADE_BY_KUBEFLOW}
     assert pipeline.metadata.annotations[naming.ANNOTATION_KUBEFLOW_RUN] != ""
-    told = capfd.readouterr().out
+    told = "".join(seen) + capfd.readouterr().out
     assert "curate: Succeeded, attempt 1" in told
     assert "curate-rl is not a stage of this pipeline: nothing to do" in told
     assert "published uri=" in told  # out of the stages' own logs
@@ -70,7 +82,27 @@ def test_the_steps_follow_the_stages_and_hand_out_metrics_and_artifacts(run: Run
     assert _metrics(run_dir, "curate") == manifest.metrics
 
 
-def test_a_failed_stage_fails_its_step_and_the_next_run_goes_on(run: Run, run_dir: Path, tmp_path: Path, capfd) -> None:
+@contextmanager
+def _let_go_once_told(switch: Path, line: str, capfd: pytest.CaptureFixture[str]) -> Iterator[list[str]]:
+    """Remove `switch` when the output has this line, or after the deadline; yields the output until then."""
+    seen: list[str] = []
+
+    def watch() -> None:
+        end_s = time.monotonic() + _DEADLINE_S
+        while not re.search(line, "".join(seen)) and time.monotonic() < end_s:
+            time.sleep(0.2)
+            seen.append(capfd.readouterr().out)
+        switch.unlink()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    yield seen
+    watcher.join()
+
+
+def test_a_failed_stage_fails_its_step_and_the_next_run_goes_on_or_starts_from_a_stage(
+    run: Run, run_dir: Path, tmp_path: Path, capfd
+) -> None:
     (tmp_path / "curate.exit").write_text("PermanentError")
     assert run() == 1
     told = capfd.readouterr().out
@@ -84,6 +116,17 @@ def test_a_failed_stage_fails_its_step_and_the_next_run_goes_on(run: Run, run_di
     assert after.metadata.uid == pipeline.metadata.uid
     assert after.metadata.annotations[naming.ANNOTATION_KUBEFLOW_RUN] != first_run
     assert after.status.stage("curate").attempt == 2
+    assert run(from_stage="curate") == 0
+    anew = RunFolder(run_dir).load()
+    assert [(s.name, s.state, s.reused) for s in anew.status.stages] == [
+        ("base", StageState.SUCCEEDED, True),
+        ("curate", StageState.SUCCEEDED, False),
+    ]
+    assert anew.status.stage("base").output_uri == after.status.stage("base").output_uri
+    assert anew.status.stage("curate").output_uri != after.status.stage("curate").output_uri
+    # The steps of each run hand out what its attempt made.
+    handed_out = {r["mimo_uri"] for r in _references(run_dir, "curate")}
+    assert handed_out == {found.status.stage("curate").output_uri for found in (after, anew)}
 
 
 def _references(run_dir: Path, stage: str) -> list[dict]:
