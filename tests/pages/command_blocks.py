@@ -1,6 +1,6 @@
 """The commands that a page of docs/ asks its reader to type: its ```bash blocks, and a folder to type them in.
 
-A block of another language is not executed, so a page may only have those that are listed here.
+Of another language a page may only have ```dockerfile blocks; a test does what those say to what the commands left.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^ *```([^\n]*)\n(.*?)^ *```$", re.M | re.S)
-_TYPED = "bash"
-# What needs a cluster (tests/contract checks commands and options), and what is no command.
-_NOT_TYPED = ("console", "dockerfile")
+_TYPED, _BUILT = "bash", "dockerfile"
 # These runs exist already: a page that makes one finds it.
 _MAKE = """\
 #!/bin/sh
@@ -42,17 +40,26 @@ class Block:
 
 def command_blocks(page: Path) -> list[Block]:
     """In the order of the page. Raises ValueError for a block that would be passed over unseen."""
+    return _blocks(page)[_TYPED]
+
+
+def dockerfiles(page: Path) -> list[Block]:
+    """As `command_blocks`."""
+    return _blocks(page)[_BUILT]
+
+
+def _blocks(page: Path) -> dict[str, list[Block]]:
+    """By language."""
     text = page.read_text(encoding="utf-8")
-    found = []
+    found: dict[str, list[Block]] = {_TYPED: [], _BUILT: []}
     for match in _BLOCK.finditer(text):
         line = text.count("\n", 0, match.start(2)) + 1
-        if match[1] == _TYPED:
-            found.append(Block(line=line, commands=match[2]))
-        elif match[1] not in _NOT_TYPED:
+        if match[1] not in found:
             raise ValueError(
                 f"{page.name}:{line - 1}: a block of language {match[1]!r}, wanted {_TYPED!r}, which is executed, or "
-                f"one of {_NOT_TYPED}"
+                f"{_BUILT!r}, which a test follows"
             )
+        found[match[1]].append(Block(line=line, commands=match[2]))
     return found
 
 
