@@ -25,7 +25,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if any(item.get_closest_marker(name) for name in ("e2e", "e2e_full")):
         return
-    if any(item.get_closest_marker(name) for name in ("integration", "tour")):
+    if any(item.get_closest_marker(name) for name in ("integration", "tour", "pages")):
         socket_allow_hosts(["127.0.0.1", "localhost", "::1"], allow_unix_socket=True)
     else:
         disable_socket(allow_unix_socket=True)
