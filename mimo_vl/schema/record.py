@@ -12,7 +12,8 @@ from mimo_vl.canonical import canonical_json
 class Record(BaseModel):
     """A frozen pydantic model; an unknown field is an error that names it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Built when first used: the controller imports many and uses few.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     def to_json(self) -> bytes:
         """Canonical bytes: sorted keys, no spaces, UTF-8. Equal records give equal bytes."""
