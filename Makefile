@@ -24,7 +24,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 TEST_PROCESSES ?= 2
 IN_PARALLEL = -n $(TEST_PROCESSES) --dist loadfile
 
-.PHONY: help setup setup-dev setup-smol setup-kfp setup-bench demo demo-ci demo-check tour test-failures test-pages test lint format types unit bench test-gpu plan docs lock generate verify golden-update cluster cluster-build cluster-images cluster-down test-e2e test-e2e-full images chart-lint clean
+.PHONY: help setup setup-dev setup-smol setup-kfp setup-bench demo demo-ci demo-check tour test-failures test-pages test lint format types unit bench test-gpu plan docs lock generate verify golden-update cluster cluster-build cluster-images cluster-down test-e2e test-ray-nodes test-e2e-full images chart-lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -158,6 +158,9 @@ cluster-images: cluster ## build what changed of the images and the environment 
 
 test-e2e: setup-dev demo-ci $(if $(KUBECONFIG),,cluster-images) ## the chart and the short pipeline on a real cluster, with faults: that of `make cluster`, or KUBECONFIG=...
 	$(BIN)/python -m pytest -q -m e2e -p no:randomly $(E2E)
+
+test-ray-nodes: setup-dev ## MORL on five nodes of Ray without a shared disk, stopped and continued (a part of test-e2e; needs no Kubernetes)
+	$(BIN)/python -m pytest -q -m e2e -p no:randomly tests/integration/rl/test_morl_on_cluster.py
 
 test-e2e-full: setup-dev $(if $(KUBECONFIG),,cluster-images) ## the whole tiny profile on the cluster, and what it learned (about half an hour)
 	$(BIN)/python -m pytest -q -s -m e2e_full -p no:randomly tests/e2e
