@@ -24,7 +24,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 TEST_PROCESSES ?= 2
 IN_PARALLEL = -n $(TEST_PROCESSES) --dist loadfile
 
-.PHONY: help setup setup-dev setup-smol setup-kfp setup-bench demo demo-ci demo-check tour test-failures test-pages test lint format types unit bench test-gpu plan docs lock generate verify golden-update cluster cluster-build cluster-images cluster-down test-e2e test-ray-nodes test-e2e-full images chart-lint clean
+.PHONY: help setup setup-dev setup-smol setup-kfp setup-bench demo demo-ci demo-check tour test-failures test-pages test lint format types unit bench test-gpu plan docs lock generate verify golden-update cluster cluster-build cluster-images-build cluster-images cluster-down test-e2e test-ray-nodes test-e2e-full images chart-lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -153,8 +153,11 @@ cluster-build: | $(VENV)/bin/python ## what `make cluster` builds before it star
 cluster-down: ## stop it; PURGE=1 also removes its data, never its caches
 	PURGE=$(PURGE) devcluster/down.sh
 
-cluster-images: cluster ## build what changed of the images and the environment that the development cluster runs
-	PYTHON=$(BIN)/python devcluster/images.sh project operator mlflow && devcluster/images.sh import
+cluster-images-build: cluster-build ## build what changed of the images that the development cluster runs, without starting anything
+	PYTHON=$(BIN)/python devcluster/images.sh project operator mlflow
+
+cluster-images: cluster cluster-images-build ## start it with what changed of the images and the environment
+	PYTHON=$(BIN)/python devcluster/images.sh import
 
 test-e2e: setup-dev demo-ci $(if $(KUBECONFIG),,cluster-images) ## the chart and the short pipeline on a real cluster, with faults: that of `make cluster`, or KUBECONFIG=...
 	$(BIN)/python -m pytest -q -m e2e -p no:randomly $(E2E)
