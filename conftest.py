@@ -1,8 +1,9 @@
-"""Network rules of the tests: none for unit tests, loopback for integration, any for tests of a cluster."""
+"""What holds for every test: which network it may use, the order of files, and signals as they were."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 import pytest_randomly
@@ -23,12 +24,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    # None for unit tests, loopback for integration, any for tests of a cluster.
     if any(item.get_closest_marker(name) for name in ("e2e", "e2e_full")):
         return
     if any(item.get_closest_marker(name) for name in ("integration", "tour", "pages")):
         socket_allow_hosts(["127.0.0.1", "localhost", "::1"], allow_unix_socket=True)
     else:
         disable_socket(allow_unix_socket=True)
+
+
+@pytest.fixture(autouse=True)
+def _keep_sigterm() -> Iterator[None]:
+    """A stage that a test runs in this process takes SIGTERM for itself."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.hookimpl(trylast=True)

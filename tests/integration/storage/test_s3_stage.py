@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -24,13 +23,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 RUN_ID = "team/demo/abcd1234"
 STAGE = f"runs/{RUN_ID}/base"
-
-
-@pytest.fixture(autouse=True)
-def _keep_sigterm() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 def _environ(store: ArtifactStore, config: StorageConfig, folder: Path, attempt: int) -> dict[str, str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -44,13 +42,6 @@ class _Recorder(NullTracker):
 
     def finish_pipeline(self, status: RunStatus) -> None:
         self.ends.append(status)
-
-
-@pytest.fixture(autouse=True)
-def _keep_sigterm() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 def _publish(store: LocalStore, folder: Path, run_id: str, stage: str, **metrics: float) -> InputRef:
