@@ -20,11 +20,11 @@ CLUSTER = UV=$(UV) PYTHON=$(BIN)/python devcluster/cluster.sh
 EXTRAS = train serve gpu vllm operator bench dev
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml
 
-# Tests that wait for a process leave a core to those that compute; a file's tests share what it sets up.
-TEST_PROCESSES ?= 2
+# One more than two cores: tests that wait leave theirs to those that compute. A file's tests share what it sets up.
+TEST_PROCESSES ?= 3
 IN_PARALLEL = -n $(TEST_PROCESSES) --dist loadfile
 
-.PHONY: help setup setup-dev setup-smol setup-kfp setup-bench demo demo-ci demo-check tour test-failures test-pages test lint format types unit bench test-gpu plan docs lock generate verify golden-update cluster cluster-build cluster-images-build cluster-images cluster-down test-e2e test-ray-nodes test-e2e-full images chart-lint clean
+.PHONY: help setup setup-dev setup-smol setup-kfp setup-bench demo demo-ci demo-check tour test-failures test-pages test pytest lint format types unit bench test-gpu plan docs lock generate verify golden-update cluster cluster-build cluster-images-build cluster-images cluster-down test-e2e test-ray-nodes test-e2e-full images chart-lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -83,7 +83,10 @@ demo-ci: setup ## the same graph with few steps and no learning thresholds (up t
 demo-check: setup ## assert that the demo learned: reads runs/demo/summary.json
 	$(BIN)/python -m jobs.demo_check $(RUN_DIR)/summary.json
 
-test: setup-dev setup-kfp lint types ## lint, types, import contracts, unit, contract and integration tests
+test: setup-dev setup-kfp lint ## lint, types, import contracts, unit, contract and integration tests
+	$(MAKE) --no-print-directory --jobs=2 types pytest
+
+pytest: setup-dev setup-kfp ## the tests of `make test` alone; a part of them: .venv/bin/python -m pytest tests/unit/rl
 	$(BIN)/python -m pytest -q $(IN_PARALLEL) -m "not gpu and not tour and not pages and not e2e and not e2e_full"
 
 tour: setup-dev setup-kfp demo-ci ## look at the run of demo-ci in MLflow, dashboards, report and a package for Kubeflow Pipelines; pictures in runs/tour

@@ -17,7 +17,9 @@ for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
   linker+=(-X "$package.gitVersion=$kubernetes" -X "$package.gitMajor=1" -X "$package.gitMinor=${minor%%.*}"
     -X "$package.gitTreeState=clean" -X "$package.buildDate=2026-01-01T00:00:00Z")
 done
-flags=(-trimpath -ldflags "${linker[*]}")
+# Nobody debugs these binaries, and the compiler has memory: together a quarter less of CPU (etcd: 66 s instead of 90).
+flags=(-trimpath -gcflags=all=-dwarf=false -ldflags "${linker[*]}")
+export GOGC=off GOMEMLIMIT=2GiB
 
 # skip TIER REASON: what needs this tier is left out, visibly: later steps and tests read this file.
 skip() {

@@ -20,7 +20,7 @@ copy_interpreter() {
   local source interpreter=$ENVIRONMENT/python/bin/python3
   rm -rf "$ENVIRONMENT/python" "$venv" && mkdir -p "$ENVIRONMENT/python"
   source=$("$PYTHON" -c 'import sys; print(sys.base_prefix)')
-  tar -C "$source" --exclude='site-packages/*' --exclude='*/test' --exclude='*/tests' --exclude=__pycache__ -cf - bin include lib \
+  tar -C "$source" --exclude='site-packages/*' --exclude='*/test' --exclude='*/tests' -cf - bin include lib \
     | tar -C "$ENVIRONMENT/python" -xf -
   if readelf -d "$interpreter" | grep -q 'NEEDED.*libpython'; then
     # shellcheck disable=SC2016  # the loader expands it
@@ -36,14 +36,18 @@ install_packages() {
   for lock in "${LOCKS[@]}"; do arguments+=(-r "$PROJECT/$lock"); done
   rm -rf "$venv"
   "$UV" venv --quiet --python "$ENVIRONMENT/python/bin/python3" "$venv"
-  "$UV" pip install --quiet --python "$venv/bin/python" --compile-bytecode --require-hashes "${arguments[@]}"
+  "$UV" pip install --quiet --python "$venv/bin/python" --require-hashes "${arguments[@]}"
+  # The checkout has most of it compiled. What it has not is compiled with the project.
+  say "bytecode taken over: $("$PYTHON" "$DEVCLUSTER/copy_bytecode.py" "$(site_packages "$PYTHON")" "$(site_packages "$venv/bin/python")") files"
 }
+
+site_packages() { "$1" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])'; }
 
 # The wheel is built from a copy: setuptools leaves folders beside its sources. The lock files go where the checkout has
 # them, relative to the packages: the code digest of a stage covers them, and must be the same here and there.
 install_project() {
   local packages copy
-  packages=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
+  packages=$(site_packages "$venv/bin/python")
   copy=$(mktemp -d)
   (cd "$PROJECT" && project_files | xargs -d '\n' cp --parents -t "$copy")
   "$UV" build --quiet --wheel --no-build-isolation --python "$venv/bin/python" --out-dir "$copy/dist" "$copy"
@@ -84,4 +88,4 @@ if ! is_current project "$project_key"; then
   finish project "$project_key" "$venv"
   say "project installed"
 fi
-say "$venv: $("$venv/bin/python" --version), code digest $(code_digest "$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')")"
+say "$venv: $("$venv/bin/python" --version), code digest $(code_digest "$(site_packages "$venv/bin/python")")"

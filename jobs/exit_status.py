@@ -40,6 +40,24 @@ def summarise(
     return ExitRecord(exit_code=exit_code, rank_exit_codes=by_rank, reason=reason, message=message)
 
 
+def first_to_fail(ended: Sequence[int], failures: Mapping[int, Failure], *, all_well_at_s: float) -> Sequence[int]:
+    """`ended`, the ranks that ended badly first; or the one that had failed before them and took longer to end.
+
+    A rank that fails while others wait for it in a collective takes them with it, and they may be gone before it is.
+
+    Args:
+        ended: before the others were told to end.
+        failures: by rank; one that is not among `ended` may have failed for it.
+        all_well_at_s: by time.monotonic: what failed before has not failed because a rank had ended.
+    """
+    others = {rank: failures[rank].failed_at_s for rank in failures if rank not in ended}
+    if not ended or not others:
+        return ended
+    earliest = min(others, key=others.__getitem__)
+    known = min(failures[rank].failed_at_s if rank in failures else all_well_at_s for rank in ended)
+    return [earliest] if others[earliest] < known else ended
+
+
 def _exit_code(codes: Sequence[int], *, was_stopped: bool) -> int:
     if all(code == EXIT_DONE for code in codes):
         return EXIT_DONE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,24 +31,32 @@ class Failure(Record):
     message: str
     # False: a bug or something nobody foresaw; the log has its traceback.
     is_expected: bool
+    # By the clock that all processes of a machine share (time.monotonic): which rank failed first?
+    failed_at_s: float
 
 
 def describe_failure(error: BaseException) -> Failure:
     message = (str(error).strip() or type(error).__name__)[:_MAX_MESSAGE_CHARS]
     name = type(error).__name__
     if isinstance(error, MimoError):
-        return Failure(exit_code=error.exit_code, reason=name, message=message, is_expected=True)
+        return _failure(error.exit_code, name, message, is_expected=True)
     full = next((e for e in _causes(error) if _is_disk_full(e)), None)
     if full is not None:
         filename = getattr(full, "filename", None)
         where = f" while writing {filename}" if filename else "" if isinstance(full, OSError) else f" ({message})"
         text = f"disk full{where}: free space or move storage.uri"
-        return Failure(exit_code=EXIT_RETRY, reason="DiskFull", message=text, is_expected=True)
+        return _failure(EXIT_RETRY, "DiskFull", text, is_expected=True)
     # torch.OutOfMemoryError by name: this module must not load torch.
     if isinstance(error, MemoryError) or name == "OutOfMemoryError":
         text = f"out of memory ({message}); give the stage more memory or shorter rows"
-        return Failure(exit_code=EXIT_RETRY, reason=OOM, message=text, is_expected=True)
-    return Failure(exit_code=EXIT_RETRY, reason=name, message=f"{name}: {message}", is_expected=False)
+        return _failure(EXIT_RETRY, OOM, text, is_expected=True)
+    return _failure(EXIT_RETRY, name, f"{name}: {message}", is_expected=False)
+
+
+def _failure(exit_code: int, reason: str, message: str, *, is_expected: bool) -> Failure:
+    return Failure(
+        exit_code=exit_code, reason=reason, message=message, is_expected=is_expected, failed_at_s=time.monotonic()
+    )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

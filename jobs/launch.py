@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from jobs.environment_record import leave_environment
-from jobs.exit_status import summarise
+from jobs.exit_status import first_to_fail, summarise
 from jobs.failures import describe_failure, read_failure
 from jobs.log_shipper import ship_output
 from jobs.node import Node, read_node
@@ -140,7 +140,7 @@ def _run(arguments: argparse.Namespace, node: Node, owner: str, stop: StopReques
     record = summarise(
         codes,
         failures,
-        first_failed=group.first_failed,
+        first_failed=first_to_fail(group.first_failed, failures, all_well_at_s=group.all_well_at_s),
         was_stopped=stop.is_set(),
         was_out_of_memory=_num_oom_kills() > ooms_before,
         first_rank=node.rank * arguments.nproc,

@@ -32,7 +32,9 @@ class RankGroup:
         self._grace_s = grace_s
         self._ranks: list[subprocess.Popen[bytes]] = []
         self.first_failed: list[int] = []
-        """Ranks that had failed when the others were told to end; empty if none failed on its own."""
+        """Ranks that had ended badly when the others were told to end; empty if none did so on its own."""
+        self.all_well_at_s = 0.0
+        """When, by time.monotonic, none had ended badly yet."""
 
     def start(self) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -53,8 +55,11 @@ class RankGroup:
         """Exit codes by rank, negative = signal. After `stop` or a failure: SIGTERM to the rest, then SIGKILL."""
         deadline_s: float | None = None
         while any(code is None for code in self._poll()):
+            asked_at_s = time.monotonic()
             codes = self._poll()
             failed = [rank for rank, code in enumerate(codes) if code not in (None, 0)]
+            if not failed:
+                self.all_well_at_s = asked_at_s
             if deadline_s is None and (stop.is_set() or failed):
                 self.first_failed = [] if stop.is_set() else failed
                 logger.info("ending the ranks stop_requested=%s failed=%s", stop.is_set(), failed)

@@ -17,11 +17,7 @@ from mimo_vl.vocabulary import PRETRAINING_STAGES
 def main(ctx: StageContext) -> Mapping[str, float]:
     world = current_world(ctx.rank, ctx.world_size, ctx.local_rank, ctx.local_world_size)
     start_distributed(world)
-    try:
-        metrics = _train(run_context(ctx, world=world))
-    except BaseException:
-        stop_distributed(is_orderly=False)
-        raise
+    metrics = _train(run_context(ctx, world=world))
     stop_distributed()
     return metrics
 
@@ -62,4 +58,7 @@ def _train(context: RunContext) -> Mapping[str, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_stage(main))
+    exit_code = run_stage(main)
+    # After an error. Told by now, so the peers, which this ends, cannot be taken for those that failed first.
+    stop_distributed(is_orderly=False)
+    sys.exit(exit_code)

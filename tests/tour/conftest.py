@@ -32,7 +32,7 @@ class Run:
     @property
     def tracked_stages(self) -> dict[str, str]:
         """Stage -> what MLflow calls the attempt that made its output; the last stage has none."""
-        return {row.name: row.tracking_run for row in stage_rows(self.status) if row.tracking_run}
+        return {row.name: row.tracking_run for row in stage_rows(self.status, {}) if row.tracking_run}
 
     def attempt(self, stage: str) -> str:
         """Name of the attempt that made the output, as MLflow has it."""

@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.exit_status import summarise
+from jobs.exit_status import first_to_fail, summarise
 from jobs.failures import Failure
+
+
+def _failed(reason: str, message: str, *, exit_code: int = 1, at_s: float = 0.0) -> Failure:
+    return Failure(exit_code=exit_code, reason=reason, message=message, is_expected=True, failed_at_s=at_s)
 
 
 @pytest.mark.parametrize(
@@ -39,11 +43,36 @@ def test_a_kill_while_the_kernel_counted_a_memory_kill_is_out_of_memory() -> Non
 
 def test_the_message_is_that_of_the_rank_with_the_deciding_code() -> None:
     failures = {
-        0: Failure(exit_code=1, reason="RuntimeError", message="connection closed by peer", is_expected=False),
-        1: Failure(exit_code=2, reason="NonFiniteLossError", message="loss is NaN at step 7", is_expected=True),
+        0: _failed("RuntimeError", "connection closed by peer"),
+        1: _failed("NonFiniteLossError", "loss is NaN at step 7", exit_code=2),
     }
     record = summarise([1, 2], failures, first_failed=[0, 1])
     assert (record.exit_code, record.reason, record.message) == (2, "NonFiniteLossError", "loss is NaN at step 7")
+
+
+@pytest.mark.parametrize(
+    ("ended", "failed_at_s", "expected"),
+    [
+        # Rank 0 failed; rank 1, which waited for it, raised later and was gone earlier.
+        ([1], {0: 10.0, 1: 10.4}, [0]),
+        # Rank 1 was aborted by its communication library: it left no word.
+        ([1], {0: 10.0}, [0]),
+        # Rank 1 was killed after 10.3, and rank 0 fails because of it.
+        ([1], {0: 10.5}, [1]),
+        ([1], {0: 10.5, 1: 10.4}, [1]),
+        # Of those that ended together the exit codes decide.
+        ([0, 1], {0: 10.0, 1: 9.0}, [0, 1]),
+        ([0, 1], {0: 10.0, 1: 9.0, 2: 8.0, 3: 8.5}, [2]),
+        # None ended on its own: all were told to.
+        ([], {0: 10.0}, []),
+        ([1], {}, [1]),
+    ],
+)
+def test_the_rank_that_failed_first_need_not_be_the_first_to_end(
+    ended: list[int], failed_at_s: dict[int, float], expected: list[int]
+) -> None:
+    failures = {rank: _failed("Error", "x", at_s=at_s) for rank, at_s in failed_at_s.items()}
+    assert first_to_fail(ended, failures, all_well_at_s=10.3) == expected
 
 
 def test_a_rank_without_a_word_is_named() -> None:
