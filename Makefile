@@ -150,7 +150,7 @@ golden-update: setup-dev ## rewrite the golden files and the pictures of docs/; 
 cluster: cluster-build ## start a one-node Kubernetes as root without Docker, with both operators (devcluster/README.md)
 	$(CLUSTER) up
 
-cluster-build: | $(VENV)/bin/python ## what `make cluster` builds before it starts anything; about 25 minutes the first time
+cluster-build: | $(VENV)/bin/python ## what `make cluster` builds before it starts anything; about 10 minutes the first time
 	$(CLUSTER) build
 
 cluster-down: ## stop it; PURGE=1 also removes its data, never its caches
