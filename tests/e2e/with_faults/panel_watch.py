@@ -17,9 +17,9 @@ from tests.e2e.kube import Cluster, CommandError
 from tests.integration.observability.exporters import stop
 from tests.integration.observability.panels import EMPTY_ON_CPUS, all_panels, has_data
 
-# As often as it scrapes.
-_INTERVAL_S = 4.0
-_ASK_EVERY = 4
+# As often as it scrapes: the pod of a short stage serves for five seconds.
+_INTERVAL_S = 2.0
+_ASK_EVERY = 8
 # A scrape, and a round of the operator that reads the last manifest.
 _LAST_VALUES_S = 60.0
 _SCRAPE, _PORT = "prometheus.io/scrape", "prometheus.io/port"
@@ -61,8 +61,8 @@ class PanelWatch:
     def _start(self, port: int) -> subprocess.Popen[bytes]:
         self._targets.write_text("[]")
         # JSON is YAML.
-        pods = {"job_name": "pods", "file_sd_configs": [{"files": [str(self._targets)], "refresh_interval": "2s"}]}
-        settings = {"global": {"scrape_interval": "4s", "scrape_timeout": "4s"}, "scrape_configs": [pods]}
+        pods = {"job_name": "pods", "file_sd_configs": [{"files": [str(self._targets)], "refresh_interval": "1s"}]}
+        settings = {"global": {"scrape_interval": "2s", "scrape_timeout": "2s"}, "scrape_configs": [pods]}
         (self._folder / "prometheus.yml").write_text(json.dumps(settings))
         command = [self._program, f"--config.file={self._folder / 'prometheus.yml'}"]
         command += [f"--storage.tsdb.path={self._folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
