@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import time
@@ -17,6 +18,7 @@ from kubernetes.config import new_client_from_config
 from operators.mimo_pipeline.kubernetes import resources
 from operators.mimo_pipeline.kubernetes.cluster import ApiError, KubernetesApi
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _COMMAND_TIMEOUT_S = 180.0
 # What tests look at again and again: over one kept connection, since a kubectl for each look takes the CPU from what it
@@ -53,12 +55,13 @@ class Cluster:
         return {**self.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": path}
 
     def run(self, *command: str, stdin: str = "", timeout_s: float = _COMMAND_TIMEOUT_S) -> str:
-        environ = self.command_environ()
+        environ, began_s = self.command_environ(), time.monotonic()
         done = subprocess.run(
             command, input=stdin, env=environ, capture_output=True, text=True, timeout=timeout_s, check=False
         )
         if done.returncode != 0:
             raise CommandError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
+        logger.info("%s: %.1f s", " ".join(command)[:100], time.monotonic() - began_s)
         return done.stdout
 
     def kubectl(self, *arguments: str, stdin: str = "", timeout_s: float = _COMMAND_TIMEOUT_S) -> str:
@@ -103,15 +106,16 @@ class Cluster:
 def eventually(
     what: str, probe: Callable[[], T | None], *, deadline_s: float, interval_s: float = 0.5, explain: Callable[[], str]
 ) -> T:
-    """The first value of `probe` that is true.
+    """The first value of `probe` that is true. `pytest --log-cli-level=INFO` shows where the time of a run goes.
 
     Raises:
         AssertionError: none within `deadline_s`; the message holds what `explain` says then.
     """
-    until = time.monotonic() + deadline_s
-    while time.monotonic() < until:
+    began_s = time.monotonic()
+    while time.monotonic() < began_s + deadline_s:
         found = probe()
         if found:
+            logger.info("%s after %.1f s", what, time.monotonic() - began_s)
             return found
         time.sleep(interval_s)
     raise AssertionError(f"{what}: not within {deadline_s:.0f} s\n{explain()}")
