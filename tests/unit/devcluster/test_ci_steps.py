@@ -84,11 +84,3 @@ def test_a_second_start_is_timed_without_the_stop_before_it(tmp_path: Path, took
     done = subprocess.run(command, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True)
     assert (done.returncode == 0) == is_fast_enough
     assert "at most 1 s are allowed" in done.stdout
-
-
-@pytest.mark.parametrize(("command", "counts"), [("echo 4 passed", "4 0"), ("echo 4 passed; exit 1", "4 1")])
-def test_a_step_that_ran_beside_others_counts_with_what_it_printed(tmp_path: Path, command: str, counts: str) -> None:
-    start = f"setsid .ci/beside start {tmp_path}/pages bash -c 'sleep 1; echo niceness $(nice); {command}' &"
-    shown, found = _run(tmp_path, start, f"tests pages 1 .ci/beside finish {tmp_path}/pages")
-    assert "niceness 10" in shown
-    assert found.rsplit(" ", 1)[0] == counts
