@@ -37,8 +37,12 @@ install_packages() {
   rm -rf "$venv"
   "$UV" venv --quiet --python "$ENVIRONMENT/python/bin/python3" "$venv"
   "$UV" pip install --quiet --python "$venv/bin/python" --require-hashes "${arguments[@]}"
-  # The checkout has most of it compiled. What it has not is compiled with the project.
-  say "bytecode taken over: $("$PYTHON" "$DEVCLUSTER/copy_bytecode.py" "$(site_packages "$PYTHON")" "$(site_packages "$venv/bin/python")") files"
+  # The checkout has most of it compiled; pods may not write, so what it has not is compiled here.
+  local packages num_copied
+  packages=$(site_packages "$venv/bin/python")
+  num_copied=$("$PYTHON" "$DEVCLUSTER/copy_bytecode.py" "$(site_packages "$PYTHON")" "$packages")
+  say "bytecode taken over: $num_copied files"
+  env -i "$venv/bin/python" -m compileall -qq -j 0 "$packages" || say "not all is Python 3.11: some packages carry templates"
 }
 
 site_packages() { "$1" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])'; }

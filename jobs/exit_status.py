@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Mapping, Sequence
 
@@ -33,7 +34,7 @@ def summarise(
     by_rank = {str(first_rank + rank): code for rank, code in enumerate(codes)}
     if exit_code == EXIT_DONE:
         return ExitRecord(exit_code=exit_code, rank_exit_codes=by_rank, reason="Completed")
-    rank = _culprit(codes, first_failed, exit_code)
+    rank = _culprit(codes, first_failed, exit_code, failures)
     reason, message = _explain(first_rank + rank, codes[rank], failures.get(rank), was_out_of_memory=was_out_of_memory)
     if was_stopped and exit_code == EXIT_RESUME and rank not in failures:
         reason, message = "Interrupted", f"stopped by SIGTERM; rank {first_rank + rank} ended with {codes[rank]}"
@@ -68,11 +69,14 @@ def _exit_code(codes: Sequence[int], *, was_stopped: bool) -> int:
     return EXIT_RETRY
 
 
-def _culprit(codes: Sequence[int], first_failed: Sequence[int], exit_code: int) -> int:
-    """The rank whose message tells most: one with the stage's exit code, else one that failed first, else any."""
+def _culprit(codes: Sequence[int], first_failed: Sequence[int], exit_code: int, failures: Mapping[int, Failure]) -> int:
+    """The rank whose message tells most: one with the stage's exit code, else one that failed first, else any.
+
+    Of several the one that failed earliest: the others failed for it.
+    """
     candidates = list(first_failed) or [rank for rank, code in enumerate(codes) if code != EXIT_DONE]
     exact = [rank for rank in candidates if codes[rank] == exit_code]
-    return (exact or candidates)[0]
+    return min(exact or candidates, key=lambda rank: failures[rank].failed_at_s if rank in failures else math.inf)
 
 
 def _explain(rank: int, code: int, failure: Failure | None, *, was_out_of_memory: bool) -> tuple[str, str]:

@@ -60,7 +60,7 @@ def test_the_message_is_that_of_the_rank_with_the_deciding_code() -> None:
         # Rank 1 was killed after 10.3, and rank 0 fails because of it.
         ([1], {0: 10.5}, [1]),
         ([1], {0: 10.5, 1: 10.4}, [1]),
-        # Of those that ended together the exit codes decide.
+        # Of those that ended together exit codes decide, then times.
         ([0, 1], {0: 10.0, 1: 9.0}, [0, 1]),
         ([0, 1], {0: 10.0, 1: 9.0, 2: 8.0, 3: 8.5}, [2]),
         # None ended on its own: all were told to.
@@ -73,6 +73,19 @@ def test_the_rank_that_failed_first_need_not_be_the_first_to_end(
 ) -> None:
     failures = {rank: _failed("Error", "x", at_s=at_s) for rank, at_s in failed_at_s.items()}
     assert first_to_fail(ended, failures, all_well_at_s=10.3) == expected
+
+
+@pytest.mark.parametrize(
+    ("at_s", "message"), [((10.4, 10.0), "disk gone"), ((10.0, 10.4), "connection closed by peer")]
+)
+def test_of_two_ranks_that_ended_together_the_one_that_failed_earlier_is_told(
+    at_s: tuple[float, float], message: str
+) -> None:
+    failures = {
+        0: _failed("RuntimeError", "connection closed by peer", at_s=at_s[0]),
+        1: _failed("OSError", "disk gone", at_s=at_s[1]),
+    }
+    assert summarise([1, 1], failures, first_failed=[0, 1]).message == message
 
 
 def test_a_rank_without_a_word_is_named() -> None:
