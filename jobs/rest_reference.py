@@ -55,7 +55,9 @@ In an environment of `make setup`; without reward models, preference tasks are `
 ```python
 import os
 
-os.environ["RAY_AUTH_MODE"] = "disabled"  # before ray is imported
+from mimo_vl.schema.ray_environment import RAY_ENVIRONMENT
+
+os.environ |= {**RAY_ENVIRONMENT, "RAY_AUTH_MODE": "disabled"}  # before ray is imported
 import ray
 
 from mimo_vl.config.processing import ProcessingConfig

@@ -37,6 +37,7 @@ from mimo_vl.errors import EXIT_DONE, ConfigError
 from mimo_vl.observability.logging import configure_logging
 from mimo_vl.schema.environment import StageEnvironment, credential_variables
 from mimo_vl.schema.manifest import Claim
+from mimo_vl.schema.ray_environment import RAY_ENVIRONMENT
 from mimo_vl.stop_request import StopRequest
 from mimo_vl.storage import ArtifactStore, Credentials, store_for_uri
 from mimo_vl.storage.attempt_files import AttemptFiles, InputAccess
@@ -86,16 +87,8 @@ def set_ray_environment() -> None:
     """
     if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token":
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # While a dozen processes load their libraries at once, the HTTP proxy needs more than the 5 s that it is given.
-    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "120")
-    os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S", "60")
-    # Ray would run its workers at nice 15; here they do the stage's work.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    # On one machine nobody announces a preemption; SIGTERM does.
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    # Ray would kill workers when the machine, not the stage, is short of memory; limits are the container's.
-    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
+    for name, value in RAY_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
 
 
 def ray_address() -> str:

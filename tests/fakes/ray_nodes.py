@@ -13,19 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mimo_vl.free_port import free_port
+from mimo_vl.schema.ray_environment import RAY_ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "0123456789abcdef0123456789abcdef"
 # Of a pod's environment: what the processes of Ray read when they start.
-RAY_ENVIRONMENT = {
-    "RAY_AUTH_MODE": "token",
-    "RAY_AUTH_TOKEN": TOKEN,
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_worker_niceness": "0",
-    "RAY_memory_monitor_refresh_ms": "0",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
-}
+POD_ENVIRONMENT = {**RAY_ENVIRONMENT, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
 _OBJECT_STORE_BYTES = 100 << 20
 _NODES = ("trainer", "rollout", "rollout-2", "reward")
 
@@ -62,7 +55,7 @@ def _start(folder: Path, name: str, options: list[str], environ: Mapping[str, st
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address=127.0.0.1"]
     command += [f"--resources={resources}", f"--object-store-memory={_OBJECT_STORE_BYTES}"]
     command += ["--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0", *options]
-    variables = {**os.environ, **RAY_ENVIRONMENT, **environ, "MIMO_SCRATCH": str(folder / "scratch" / name)}
+    variables = {**os.environ, **POD_ENVIRONMENT, **environ, "MIMO_SCRATCH": str(folder / "scratch" / name)}
     variables = {k: v for k, v in variables.items() if k != "PYTHONDONTWRITEBYTECODE"} | {"PYTHONPATH": str(ROOT)}
     with (folder / f"{name}.log").open("wb") as log:
         return subprocess.Popen(command, env=variables, cwd=folder, stdout=log, stderr=log)

@@ -1,7 +1,7 @@
 """How the reward service starts and stops: a Ray Serve application of the caller's Ray cluster, HTTP on its head.
 
-    ray.init(...)                         # by the caller, who sets RAY_AUTH_MODE explicitly (jobs/runtime.py):
-                                          # left unset, Ray writes a token into the user's home directory
+    ray.init(...)                         # by the caller, who sets what schema/ray_environment.py holds, and
+                                          # RAY_AUTH_MODE: unset, Ray writes a token into the user's home directory
     url = deploy(config.rewards, config.processing, reward_models={RewardTask.PREFERENCE_TEXT: find_folder},
                  token=token, find_media=build_media_folder)
     RewardClient(url, token).score(requests)

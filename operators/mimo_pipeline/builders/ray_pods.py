@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mimo_vl.errors import ConfigError
+from mimo_vl.schema.ray_environment import RAY_ENVIRONMENT
 from operators.mimo_pipeline.api import PodSettings
 from operators.mimo_pipeline.builders.cluster_facts import ClusterFacts
 from operators.mimo_pipeline.builders.container import base_env, build_container, named_values, stage_env
@@ -39,14 +40,8 @@ _SUBMITTER = PodSettings(
     termination_grace_period_seconds=15,
 )
 
-# The same for the processes that Ray starts on every node as on one machine (jobs/runtime.py).
 _RAY_ENV: Mapping[str, str] = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
-    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
-    "RAY_worker_niceness": "0",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    "RAY_memory_monitor_refresh_ms": "0",
+    **RAY_ENVIRONMENT,
     "RAY_DISABLE_DOCKER_CPU_WARNING": "1",
     # Heads start slowly on busy nodes; a node that did not find its head would end, and its pod be made anew.
     "RAY_gcs_server_port_wait_time_s": "120",

@@ -27,6 +27,7 @@ from mimo_vl.observability.dashboards.prometheus_api import PrometheusApi, Serie
 from mimo_vl.rewards.service.client import RewardClient
 from mimo_vl.tracking.gpu_metrics import sample_gpus
 from mimo_vl.vocabulary import RewardTask
+from tests.fakes.local_ray import local_ray
 from tests.fakes.rewards import score_request
 from tests.integration.observability.exporters import (
     ROOT,
@@ -60,20 +61,13 @@ _NUM_PANELS = sum(len(board.panels) for board in DASHBOARDS)
 @pytest.fixture(scope="module")
 def reward_url() -> Iterator[str]:
     """Rules only: a task of a reward model is `unavailable`, which is a null reward."""
-    ray = pytest.importorskip("ray")
-    from mimo_vl.rewards.service.app import deploy, shutdown
+    with local_ray(num_cpus=2):
+        from mimo_vl.rewards.service.app import deploy, shutdown
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-        try:
-            yield deploy(
-                RewardsConfig(), ProcessingConfig(min_pixels=3136, max_pixels=12544), reward_models={}, token=_TOKEN
-            )
-            shutdown()
-        finally:
-            ray.shutdown()
+        yield deploy(
+            RewardsConfig(), ProcessingConfig(min_pixels=3136, max_pixels=12544), reward_models={}, token=_TOKEN
+        )
+        shutdown()
 
 
 class Watched(NamedTuple):

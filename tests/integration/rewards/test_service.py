@@ -16,6 +16,7 @@ from mimo_vl.rewards.mapping import sigmoid
 from mimo_vl.rewards.service.client import RewardClient
 from mimo_vl.schema.reward import ScoreRequest, ScoreStatus
 from mimo_vl.vocabulary import RewardTask
+from tests.fakes.local_ray import local_ray
 from tests.fakes.own_verifiers import rewards_with
 from tests.fakes.rewards import score_request
 
@@ -27,24 +28,18 @@ TOKEN = "a-test-token"
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Rules, a real multimodal reward model, and a text one whose folder holds no weights: it must be `unavailable`."""
-    ray = pytest.importorskip("ray")
-    from mimo_vl.rewards.service.app import deploy, shutdown
     from tests.fakes.reward_models import write_reward_model
 
     empty: Path = tmp_path_factory.mktemp("empty")
     weights = write_reward_model(tmp_path_factory.mktemp("reward_model"), kind="multimodal")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, configure_logging=False)
-        try:
-            config = replace(rewards_with("SHARE", "3"), math_deadline_s=5.0, request_deadline_s=30.0)
-            processing = ProcessingConfig(min_pixels=3136, max_pixels=12544)
-            models = {RewardTask.PREFERENCE_TEXT: lambda: empty, RewardTask.PREFERENCE_MULTIMODAL: lambda: weights}
-            yield deploy(config, processing, reward_models=models, token=TOKEN)
-            shutdown()
-        finally:
-            ray.shutdown()
+    with local_ray(num_cpus=4):
+        from mimo_vl.rewards.service.app import deploy, shutdown
+
+        config = replace(rewards_with("SHARE", "3"), math_deadline_s=5.0, request_deadline_s=30.0)
+        processing = ProcessingConfig(min_pixels=3136, max_pixels=12544)
+        models = {RewardTask.PREFERENCE_TEXT: lambda: empty, RewardTask.PREFERENCE_MULTIMODAL: lambda: weights}
+        yield deploy(config, processing, reward_models=models, token=TOKEN)
+        shutdown()
 
 
 def _post(url: str, body: bytes, token: str | None = TOKEN) -> tuple[int, str]:

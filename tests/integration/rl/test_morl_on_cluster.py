@@ -25,7 +25,7 @@ from mimo_vl.storage.checkpoints import complete_steps
 from mimo_vl.storage.layout import attempt_prefix
 from mimo_vl.storage.local import LocalStore
 from mimo_vl.vocabulary import RlFamily, StageName
-from tests.fakes.ray_nodes import RAY_ENVIRONMENT, ray_nodes
+from tests.fakes.ray_nodes import POD_ENVIRONMENT, ray_nodes
 from tests.fakes.rl_world import build_rl_world
 
 # Three starts of MORL take minutes: it runs with the end-to-end tests, though it needs no Kubernetes.
@@ -115,7 +115,7 @@ def test_stopped_and_continued_on_a_cluster_equals_one_machine(
     inputs = world.publish(store)
     attempt_1 = attempt_prefix(RUN_ID, StageName.MORL, 1)
     with ray_nodes(short_folder, {"OMP_NUM_THREADS": "1"}) as address:
-        pod = {**RAY_ENVIRONMENT, "RAY_ADDRESS": address, "MIMO_REWARD_PORT": str(free_port())}
+        pod = {**POD_ENVIRONMENT, "RAY_ADDRESS": address, "MIMO_REWARD_PORT": str(free_port())}
         pod |= {"MIMO_REWARD_TOKEN": "reward-token-1234"}
         first = _start(tmp_path, store, inputs, 1, storage, **pod, MIMO_SCRATCH=str(short_folder / "scratch/head"))
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.ray_nodes import RAY_ENVIRONMENT, ROOT, ray_nodes
+from tests.fakes.ray_nodes import POD_ENVIRONMENT, ROOT, ray_nodes
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -30,7 +30,7 @@ def test_the_driver_hears_of_the_other_node(short_folder: Path) -> None:
     with ray_nodes(short_folder, {"OMP_NUM_THREADS": "1"}, ["rollout"]) as address:
         ended = subprocess.run(
             [sys.executable, "-m", "tests.integration.rl.node_metrics_process", address],
-            env={**os.environ, **RAY_ENVIRONMENT, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, **POD_ENVIRONMENT, "PYTHONPATH": str(ROOT)},
             cwd=ROOT,
             capture_output=True,
             text=True,
