@@ -59,9 +59,9 @@ class Cluster:
         done = subprocess.run(
             command, input=stdin, env=environ, capture_output=True, text=True, timeout=timeout_s, check=False
         )
+        logger.info("%s: exit %d, %.1f s", " ".join(command)[:100], done.returncode, time.monotonic() - began_s)
         if done.returncode != 0:
             raise CommandError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
-        logger.info("%s: %.1f s", " ".join(command)[:100], time.monotonic() - began_s)
         return done.stdout
 
     def kubectl(self, *arguments: str, stdin: str = "", timeout_s: float = _COMMAND_TIMEOUT_S) -> str:

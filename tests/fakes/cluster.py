@@ -17,13 +17,27 @@ from mimo_vl.storage.attempts import claim_attempt, write_exit_record
 from mimo_vl.storage.layout import CHECKPOINTS_DIR, COMPLETE, MANIFEST, attempt_prefix, join, step_dir
 from mimo_vl.storage.store import ArtifactStore
 from operators.mimo_pipeline.kubernetes.cluster import ApiError
-from operators.mimo_pipeline.kubernetes.resources import LEAF_BY_KIND, LEAVES, PIPELINES, PODS, Resource
+from operators.mimo_pipeline.kubernetes.lease import LEASE_NAME
+from operators.mimo_pipeline.kubernetes.resources import LEAF_BY_KIND, LEASES, LEAVES, PIPELINES, PODS, Resource
 from operators.mimo_pipeline.naming import ANNOTATION_STAGE_KEY, run_id
 from tests.fakes.pipelines import NOW
 
 
+# Of the release, in the operator's namespace: nobody has held it yet.
+LEASE_BODY = {
+    "apiVersion": LEASES.api_version,
+    "kind": LEASES.kind,
+    "metadata": {"name": LEASE_NAME, "namespace": "mimo", "resourceVersion": "1"},
+    "spec": {},
+}
+
+
 class OperatorDiedError(BaseException):
     """Nothing in the operator may catch it."""
+
+
+def _release() -> dict[tuple[str, str, str], dict[str, Any]]:
+    return {(LEASES.kind, "mimo", LEASE_NAME): copy.deepcopy(LEASE_BODY)}
 
 
 @dataclass
@@ -31,7 +45,7 @@ class FakeCluster:
     """Api over dicts. `die_after` writes kill the operator; `failures` are raised by the next matching calls."""
 
     store: ArtifactStore
-    objects: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
+    objects: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=_release)
     now: datetime = NOW
     die_after: int | None = None
     failures: list[tuple[str, str, ApiError]] = field(default_factory=list)

@@ -2,7 +2,7 @@
 
 Whoever holds it renews it now and then (lease_keeper.py); a standby takes it over when it has not changed for its
 duration by the standby's own clock, so clocks need not agree. Who could not renew for two thirds of it ends: by then
-nobody else can have begun.
+nobody else can have begun. The Lease itself is the release's: without it nobody works.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class LeaseHolder:
         if taken:
             self._renewed_at_s = started_s
         elif self.is_held:
-            logger.error("the lease %s/%s was taken by another replica", self.namespace, self.name)
+            logger.error("the lease %s/%s is another replica's now, or gone", self.namespace, self.name)
         self.is_held = taken
         return taken
 
@@ -89,7 +89,8 @@ class LeaseHolder:
         except ApiError as error:
             if not error.is_not_found:
                 raise
-            return self._write(self._body(None))
+            logger.warning("no Lease %s/%s: it comes with the release; helm upgrade", self.namespace, self.name)
+            return False
         spec = lease.get("spec") or {}
         holder = spec.get("holderIdentity") or ""
         if holder not in ("", self.identity) and not self._has_expired(lease):
@@ -106,24 +107,21 @@ class LeaseHolder:
     def _write(self, body: dict[str, Any]) -> bool:
         """Conditional: of two replicas that try at once, one wins."""
         try:
-            if "resourceVersion" in body["metadata"]:
-                self.api.replace(LEASES, self.namespace, body)
-            else:
-                self.api.create(LEASES, self.namespace, body)
+            self.api.replace(LEASES, self.namespace, body)
         except ApiError as error:
-            if error.is_conflict or error.is_already_there:
+            if error.is_conflict:
                 return False
             raise
         return True
 
-    def _body(self, old: dict[str, Any] | None) -> dict[str, Any]:
-        before = (old or {}).get("spec") or {}
+    def _body(self, old: dict[str, Any]) -> dict[str, Any]:
+        before = old.get("spec") or {}
         stamp = self.now().isoformat(timespec="microseconds").replace("+00:00", "Z")
         is_same = before.get("holderIdentity") == self.identity
         return {
             "apiVersion": LEASES.api_version,
             "kind": LEASES.kind,
-            "metadata": (old or {}).get("metadata") or {"name": self.name, "namespace": self.namespace},
+            "metadata": old["metadata"],
             "spec": {
                 "holderIdentity": self.identity,
                 "leaseDurationSeconds": self.duration_s,

@@ -48,7 +48,7 @@ OPERATOR_RULES = (
     Rule(
         api_group="coordination.k8s.io",
         resources=("leases",),
-        verbs=("create", "get", "update"),
+        verbs=("get", "update"),
         why="one replica works",
     ),
 )

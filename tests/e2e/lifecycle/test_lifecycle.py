@@ -41,14 +41,13 @@ def test_a_rollback_mends_a_release_whose_uninstall_was_refused(life: Life) -> N
 
 
 def test_an_uninstall_leaves_the_crd_the_claims_and_the_pipelines(life: Life) -> None:
-    """The Lease means nothing without an operator; the mounted environment is the development cluster's."""
+    """The mounted environment is the development cluster's."""
     environment = {"PersistentVolumeClaim/mimo-environment"} if life.pipelines.cluster.is_development else set()
     assert life.notes["left"] == {
         *environment,
         "CustomResourceDefinition/mimopipelines.mimo.dev",
         f"PersistentVolumeClaim/{RELEASE}-minio",
         f"PersistentVolumeClaim/{RELEASE}-mlflow",
-        "Lease/mimo-operator",
         f"MimoPipeline/{PIPELINE}",
     }
 

@@ -97,6 +97,14 @@ def test_a_released_lease_is_free_at_once(replicas: Replicas) -> None:
     assert replicas.second.try_once()
 
 
+def test_without_the_lease_of_a_release_nobody_works(replicas: Replicas, caplog: pytest.LogCaptureFixture) -> None:
+    assert replicas.first.try_once()
+    del replicas.cluster.objects["Lease", "mimo", replicas.first.name]
+    assert not replicas.first.try_once()
+    assert not replicas.second.try_once()
+    assert "no Lease mimo/mimo-operator: it comes with the release" in caplog.text
+
+
 def test_a_lease_loop_that_hangs_shows_in_its_age(replicas: Replicas) -> None:
     replicas.first.try_once()
     replicas.now_s = 42.0

@@ -83,7 +83,7 @@ def test_the_lease_is_renewed_until_the_last_round_has_ended(cluster: StumblingC
 
     async def scenario() -> int:
         running = asyncio.create_task(operator.work_until_stopped())
-        await _eventually(lambda: ("Lease", "mimo", "mimo-operator") in cluster.objects)
+        await _eventually(lambda: "holderIdentity" in _lease(cluster)["spec"])
         operator.workers.add("mimo", "demo")
         await _eventually(began.is_set)
         operator.stop.set()
