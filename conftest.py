@@ -1,8 +1,9 @@
-"""What holds for every test: which network it may use, the order of files, and signals as they were."""
+"""What holds for every test: its network, threads, the order of files, and signals as they were."""
 
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -24,6 +25,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    _use_one_thread()
     # None for unit tests, loopback for integration, any for tests of a cluster.
     if any(item.get_closest_marker(name) for name in ("e2e", "e2e_full")):
         return
@@ -31,6 +33,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         socket_allow_hosts(["127.0.0.1", "localhost", "::1"], allow_unix_socket=True)
     else:
         disable_socket(allow_unix_socket=True)
+
+
+def _use_one_thread() -> None:
+    """Of torch, in this process: threads that wait for each other at every small operation take the cores from the
+    other processes of `make test`, and a test of one second then takes a minute.
+    """
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
