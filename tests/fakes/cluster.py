@@ -22,7 +22,6 @@ from operators.mimo_pipeline.kubernetes.resources import LEAF_BY_KIND, LEASES, L
 from operators.mimo_pipeline.naming import ANNOTATION_STAGE_KEY, run_id
 from tests.fakes.pipelines import NOW
 
-
 # Of the release, in the operator's namespace: nobody has held it yet.
 LEASE_BODY = {
     "apiVersion": LEASES.api_version,

@@ -16,7 +16,6 @@ from mimo_vl.data.writers.index import DATASET_FILE, INDEX_FILE, MEDIA_COLUMNS, 
 from mimo_vl.errors import CorruptDataError, DigestMismatchError, InputError
 from mimo_vl.schema.sample import Sample
 
-
 # Rows of both tables, unpacked one by one: seven times as fast as a row of an array.
 _ROW = struct.Struct(f"<{len(Column)}q")
 _SPAN = struct.Struct(f"<{MEDIA_COLUMNS}q")
