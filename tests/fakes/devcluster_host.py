@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,8 @@ class FakeHost:
         """A program that records its arguments, then runs `body` in the shell."""
         path = self.root / "bin" / name
         log = self.root / "calls"
-        line = f"{{ printf '%s' {name}; for a in \"$@\"; do printf '\\037%s' \"$a\"; done; echo; }} >>{log}"
+        # At once: several programs write beside each other.
+        line = f"line={name}; for a in \"$@\"; do line+=$'\\037'$a; done; printf '%s\\n' \"$line\" >>{log}"
         path.write_text(f"#!/bin/bash\n{line}\n{body}\n", encoding="utf-8")
         path.chmod(0o755)
 
@@ -48,6 +50,13 @@ class FakeHost:
             check=False,
             timeout=60,
         )
+
+    def wait_for_call(self, name: str, deadline_s: float = 20.0) -> None:
+        """Of a program that a script started and did not wait for."""
+        until_s = time.monotonic() + deadline_s
+        while not self.calls(name):
+            assert time.monotonic() < until_s, f"{name} was not run within {deadline_s:.0f} s"
+            time.sleep(0.02)
 
     def calls(self, name: str) -> list[list[str]]:
         """Arguments of every run of that program, in order."""

@@ -39,6 +39,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> FakeHost:
     made.add("kubectl", _KUBECTL)
     done = made.run("up.sh")
     assert done.returncode == 0, done.stderr
+    made.wait_for_call("kube-proxy")
     return made
 
 
