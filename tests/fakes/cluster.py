@@ -23,7 +23,7 @@ from operators.mimo_pipeline.naming import ANNOTATION_STAGE_KEY, run_id
 from tests.fakes.pipelines import NOW
 
 # Of the release, in the operator's namespace: nobody has held it yet.
-LEASE_BODY = {
+_LEASE = {
     "apiVersion": LEASES.api_version,
     "kind": LEASES.kind,
     "metadata": {"name": LEASE_NAME, "namespace": "mimo", "resourceVersion": "1"},
@@ -36,7 +36,7 @@ class OperatorDiedError(BaseException):
 
 
 def _release() -> dict[tuple[str, str, str], dict[str, Any]]:
-    return {(LEASES.kind, "mimo", LEASE_NAME): copy.deepcopy(LEASE_BODY)}
+    return {(LEASES.kind, "mimo", LEASE_NAME): copy.deepcopy(_LEASE)}
 
 
 @dataclass
