@@ -10,14 +10,20 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionPatchEmbed, Qwen2_5_VLRMSNorm
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
+    Qwen2_5_VisionPatchEmbed,
+    Qwen2_5_VLRMSNorm,
+    apply_rotary_pos_emb,
+)
 
 from benchmarks.common import BenchRow, faster, interleaved_medians
 from mimo_vl.config.training import OptimizerConfig
 from mimo_vl.model.layers import install_fast_layers
+from mimo_vl.model.rotary import rotate
 from mimo_vl.training.optimizer import build_adamw
 
 _NUM_TOKENS, _WIDTH, _NUM_PATCHES, _TOWER_WIDTH, _PATCH_VALUES = 1024, 256, 900, 128, 1176
+_NUM_HEADS, _NUM_KV_HEADS, _HEAD_DIM = 4, 2, 64
 _NUM_WEIGHTS = 2_600_000
 # Calls per measurement: one takes some milliseconds.
 _CALLS = 10
@@ -36,6 +42,7 @@ def run() -> list[BenchRow]:
                 torch.randn(_NUM_PATCHES, _PATCH_VALUES),
                 _TOWER_WIDTH,
             ),
+            _rotary_positions(),
             _adamw(),
         ]
     finally:
@@ -53,6 +60,36 @@ def _layer(name: str, stock: nn.ModuleList, inputs: torch.Tensor, width: int) ->
     gradients = [next(layers.parameters()).grad for layers in (fast, stock)]
     equal = _is_close(*outputs) and _is_close(*gradients)
     return faster(f"{name}, forward and backward", _times(*calls), equal=equal, note=f"{_CALLS} calls, 1 thread")
+
+
+def _rotary_positions() -> BenchRow:
+    """Queries and keys of one layer; both ways get them as the projections leave them."""
+    angles_TH = torch.arange(_NUM_TOKENS)[:, None] * torch.logspace(0, -4, _HEAD_DIM // 2)
+    cos_1TK, sin_1TK = (x.repeat(1, 2)[None] for x in (angles_TH.cos(), angles_TH.sin()))
+    heads = [torch.randn(1, _NUM_TOKENS, num, _HEAD_DIM, requires_grad=True) for num in (_NUM_HEADS, _NUM_KV_HEADS)]
+    grads = [torch.randn(x.shape).transpose(1, 2) for x in heads]
+    gradients: dict[bool, list[torch.Tensor | None]] = {}
+
+    def call(is_ours: bool) -> list[torch.Tensor]:
+        for x in heads:
+            x.grad = None
+        if is_ours:
+            turned = [rotate(x, cos_1TK.unsqueeze(-2), sin_1TK.unsqueeze(-2)).transpose(1, 2) for x in heads]
+        else:
+            turned = list(apply_rotary_pos_emb(*(x.transpose(1, 2) for x in heads), cos_1TK, sin_1TK))
+        torch.autograd.backward(turned, grads)
+        gradients[is_ours] = [x.grad for x in heads]
+        return [x.detach() for x in turned]
+
+    pairs = [*zip(call(True), call(False), strict=True), *zip(gradients[True], gradients[False], strict=True)]
+    equal = all(ours is not None and baseline is not None and torch.equal(ours, baseline) for ours, baseline in pairs)
+    note = f"{_CALLS} calls, 1 thread; equal to the bit"
+    return faster(
+        "rotary positions, forward and backward",
+        _times(lambda: call(True), lambda: call(False)),
+        equal=equal,
+        note=note,
+    )
 
 
 def _forward_backward(layer: nn.Module, inputs: torch.Tensor, grad: torch.Tensor) -> Callable[[], torch.Tensor]:

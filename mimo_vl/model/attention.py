@@ -5,8 +5,9 @@ T x T mask exists. The second name contains "flash" because only then does the t
 call instead of looping over them. Without segment boundaries `varlen` is stock SDPA, so `generate` works unchanged.
 
 On CPU, segments of like length are gathered into one batched SDPA call: a causal segment may be padded at its end for
-free of mask, since no real query sees the padding. On GPU, in half precision, a varlen flash kernel runs
-(flash_attn's if installed, else torch's).
+free of mask, since no real query sees the padding. Torch's kernel computes all scores of a causal segment of up to 512
+keys, those that no query sees included; from 257 on it is given in two halves, which leaves out a quarter. On GPU, in
+half precision, a varlen flash kernel runs (flash_attn's if installed, else torch's).
 """
 
 # Shapes: T tokens of the row, S segments, L length of a segment, H query heads, G key/value heads, K head width
@@ -35,6 +36,9 @@ TEXT_ATTENTION = "varlen"
 VISION_ATTENTION = "varlen_flash"
 # What flash kernels compute in; float32 on a GPU takes the way of the CPU.
 _FLASH_DTYPES = (torch.bfloat16, torch.float16)
+# Lengths of causal segments that are computed in halves: shorter ones gain nothing, and of longer ones torch's kernel
+# leaves out blocks of 512 keys by itself.
+_HALVED_LENGTHS = range(257, 513)
 
 
 def register() -> None:
@@ -163,16 +167,28 @@ def _group_sdpa(
     token_of_key, key_length = (
         (group.token_of_slot, group.length) if keys is None else (keys.token_of_slot, keys.length)
     )
-    out_SHLK = functional.scaled_dot_product_attention(
-        batch(q_THK, group.token_of_slot, group.length),
-        batch(k_TGK, token_of_key, key_length),
-        batch(v_TGK, token_of_key, key_length),
-        attn_mask=None if keys is None else keys.bias_S1QL.to(q_THK),
-        is_causal=is_causal and keys is None,
-        scale=scaling,
-        enable_gqa=q_THK.shape[1] != k_TGK.shape[1],
+    sdpa = functools.partial(
+        functional.scaled_dot_product_attention, scale=scaling, enable_gqa=q_THK.shape[1] != k_TGK.shape[1]
     )
+    q_SHLK = batch(q_THK, group.token_of_slot, group.length)
+    k_SGLK, v_SGLK = (batch(x, token_of_key, key_length) for x in (k_TGK, v_TGK))
+    if keys is not None:
+        out_SHLK = sdpa(q_SHLK, k_SGLK, v_SGLK, attn_mask=keys.bias_S1QL.to(q_THK))
+    elif is_causal and group.length in _HALVED_LENGTHS:
+        half = group.length // 2
+        first_SHLK, second_SHLK = q_SHLK.split([half, group.length - half], dim=2)
+        bias_QL = _causal_bias(group.length - half, group.length).to(q_THK)
+        first_SHLK = sdpa(first_SHLK, k_SGLK[:, :, :half], v_SGLK[:, :, :half], is_causal=True)
+        out_SHLK = torch.cat([first_SHLK, sdpa(second_SHLK, k_SGLK, v_SGLK, attn_mask=bias_QL)], dim=2)
+    else:
+        out_SHLK = sdpa(q_SHLK, k_SGLK, v_SGLK, is_causal=is_causal)
     return out_SHLK.transpose(1, 2).flatten(0, 1)
+
+
+@functools.lru_cache(maxsize=16)
+def _causal_bias(num_queries: int, num_keys: int) -> torch.Tensor:
+    """[Q, L]: 0 where one of the last `num_queries` of `num_keys` tokens sees a key, else -inf."""
+    return torch.full((num_queries, num_keys), float("-inf")).triu_(num_keys - num_queries + 1)
 
 
 def _flash(

@@ -3,6 +3,7 @@
 RMS norm, on a CPU in float32: one backward formula instead of autograd's chain over six tensors.
 Patch embedding: its convolution has stride = kernel, so the gradient of its weight is one matrix product; the forward
 stays, to the bit. (What both gain: `python -m benchmarks layers`.)
+Attention of the decoder: its rotary positions (`rotary.py`).
 
 Last decoder layer: its MLP, three quarters of its work, at the positions alone whose output is read: where a target is
 predicted, or the last ones of answers.
@@ -17,9 +18,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from mimo_vl.model.rotary import SelfAttention, self_attention
 from mimo_vl.model.upstream import (
     PreTrainedModel,
     Qwen2_5_VisionPatchEmbed,
+    Qwen2_5_VLAttention,
     Qwen2_5_VLDecoderLayer,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLRMSNorm,
@@ -129,6 +132,8 @@ def install_fast_layers(model: PreTrainedModel) -> None:
         for name, child in list(module.named_children()):
             if isinstance(child, (Qwen2_5_VLRMSNorm, Qwen2RMSNorm)):
                 setattr(module, name, RmsNorm(child.weight, child.variance_epsilon).train(child.training))
+            elif isinstance(child, Qwen2_5_VLAttention) and not isinstance(child, SelfAttention):
+                setattr(module, name, self_attention(child))
         if isinstance(module, Qwen2_5_VisionPatchEmbed) and not isinstance(module.proj, PatchProjection):
             module.proj = _patch_projection(module.proj)
 

@@ -27,8 +27,10 @@ with imports_refused(*_REFUSED), uncollected():
     from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
         Qwen2_5_VisionPatchEmbed,
         Qwen2_5_VisionTransformerPretrainedModel,
+        Qwen2_5_VLAttention,
         Qwen2_5_VLDecoderLayer,
         Qwen2_5_VLRMSNorm,
+        eager_attention_forward,
     )
     from transformers.utils import logging as transformers_logging
     from transformers.vision_utils import (
@@ -44,6 +46,7 @@ __all__ = [
     "Qwen2Config",
     "Qwen2ForCausalLM",
     "Qwen2RMSNorm",
+    "Qwen2_5_VLAttention",
     "Qwen2_5_VLConfig",
     "Qwen2_5_VLDecoderLayer",
     "Qwen2_5_VLForConditionalGeneration",
@@ -51,6 +54,7 @@ __all__ = [
     "Qwen2_5_VLVisionConfig",
     "Qwen2_5_VisionPatchEmbed",
     "Qwen2_5_VisionTransformerPretrainedModel",
+    "eager_attention_forward",
     "get_vision_cu_seqlens",
     "get_vision_position_ids",
     "get_vision_window_index",

@@ -12,12 +12,14 @@ import torch
 from torch import nn
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
     Qwen2_5_VisionPatchEmbed,
+    Qwen2_5_VLAttention,
     Qwen2_5_VLDecoderLayer,
     Qwen2_5_VLRMSNorm,
 )
 
 from mimo_vl.model.layers import LastLayer, PatchProjection, RmsNorm, install_fast_layers
 from mimo_vl.model.packed import packed_hidden_states, row_tensors
+from mimo_vl.model.rotary import SelfAttention
 from mimo_vl.model.supervised import supervised_loss
 from mimo_vl.processing.packed_row import pack_row
 from tests.unit.model.builders import sample, tiny_model
@@ -94,6 +96,27 @@ def test_frozen_layers_get_no_gradient() -> None:
     fast(inputs_PC).sum().backward()
     assert all(parameter.grad is None for parameter in fast.parameters())
     assert inputs_PC.grad is not None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_attention_of_the_decoder_is_that_of_the_stock_layer_to_the_bit(tmp_path: Path, dtype: torch.dtype) -> None:
+    decoder = tiny_model(tmp_path).model.language_model.to(dtype)
+    fast = decoder.layers[0].self_attn
+    assert isinstance(fast, SelfAttention)
+    stock = Qwen2_5_VLAttention(decoder.config, 0).to(dtype)
+    stock.load_state_dict(fast.state_dict())
+    generator = torch.Generator().manual_seed(5)
+    hidden_1TD = torch.randn(1, 7, decoder.config.hidden_size, generator=generator).to(dtype)
+    # Height and width of a picture's tokens differ from their time.
+    positions_31T = torch.randint(0, 50, (3, 1, 7), generator=generator)
+    turns = decoder.rotary_emb(hidden_1TD, positions_31T)
+    results = []
+    for attention in (fast, stock):
+        inputs_1TD = hidden_1TD.clone().requires_grad_()
+        out_1TD, _ = attention(hidden_states=inputs_1TD, attention_mask=None, position_embeddings=turns)
+        gradients = torch.autograd.grad(out_1TD.square().sum(), [inputs_1TD, *attention.parameters()])
+        results.append([out_1TD, *gradients])
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*results, strict=True))
 
 
 def test_the_last_layer_gives_the_rows_that_are_read(tmp_path: Path) -> None:
