@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 
 from jobs.runtime import run_stage
 from jobs.stage_context import StageContext
@@ -39,12 +40,12 @@ def main(ctx: StageContext) -> Mapping[str, float]:
     base_dir = ctx.input_dir(StageName.BASE) / "model"
     encoder = load_encoder(sft_dir, config.processing)
     datasets = ctx.input_dir(StageName.CURATE) / "datasets"
-    dtype, num_workers = config.model.dtype, config.curate_rl.num_workers
+    num_workers = config.curate_rl.num_workers
+    engine_of = partial(
+        load_engine, encoder=encoder, dtype=config.model.dtype, max_rows=config.curate_rl.answers_at_once
+    )
     answerer = Answerer(
-        load_engines={
-            SFT: lambda: load_engine(sft_dir, encoder, dtype=dtype),
-            BASE: lambda: load_engine(base_dir, encoder, dtype=dtype),
-        },
+        load_engines={SFT: partial(engine_of, sft_dir), BASE: partial(engine_of, base_dir)},
         encoder=encoder,
     )
     with (

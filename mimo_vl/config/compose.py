@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from mimo_vl.config.describe import describe_errors
 from mimo_vl.config.pipeline import PipelineConfig
 from mimo_vl.errors import ConfigError
 
@@ -58,7 +59,7 @@ def parse(values: dict[str, Any]) -> PipelineConfig:
     try:
         return TypeAdapter(PipelineConfig).validate_python(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_describe(e) for e in error.errors())) from error
+        raise ConfigError("\n".join(describe_errors(PipelineConfig, error.errors()))) from error
 
 
 def load_config(path: Path) -> PipelineConfig:
@@ -100,15 +101,3 @@ def _as_override(item: str) -> str:
 def _explain(message: str, overrides: Sequence[str]) -> str:
     first = message.strip().splitlines()[0]
     return f"overrides {list(overrides)}: {first}; `mimo check --profile NAME` prints every key"
-
-
-def _describe(error: Any) -> str:
-    path = ".".join(str(part) for part in error["loc"])
-    got = error.get("input")
-    kind = error["type"]
-    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"{path}: unknown key (value {got!r}); remove it or correct its spelling"
-    if kind == "missing":
-        return f"{path}: missing; give it a value"
-    shown = "" if isinstance(got, dict) else f"got {got!r}; "
-    return f"{path or 'config'}: {shown}{error['msg'].removeprefix('Value error, ')}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, NonNegativeInt
+from pydantic import BeforeValidator, Field, NonNegativeInt
 
 from mimo_vl.canonical import canonical_json
 from mimo_vl.config.data import DataConfig
@@ -25,6 +25,19 @@ from mimo_vl.vocabulary import PRETRAINING_STAGES, REWARD_MODEL_STAGES, DataType
 Weighted = TypeVar("Weighted", DataType, RlFamily)
 
 
+def _one_of(names: Sequence[StageName]) -> BeforeValidator:
+    def check(name: str) -> str:
+        if name not in names:
+            raise ValueError(f"wanted one of {', '.join(names)}")
+        return name
+
+    return BeforeValidator(check)
+
+
+PretrainingStage = Annotated[StageName, _one_of(PRETRAINING_STAGES)]
+RewardModelStage = Annotated[StageName, _one_of(REWARD_MODEL_STAGES)]
+
+
 @config
 class PipelineConfig:
     profile: str
@@ -36,8 +49,8 @@ class PipelineConfig:
     data: DataConfig
     base: BaseStageConfig | None
     """None where tokenizer, ViT and language model come as spec.inputs."""
-    stages: dict[StageName, StageConfig]
-    reward_models: dict[StageName, RewardModelConfig]
+    stages: dict[PretrainingStage, StageConfig]
+    reward_models: dict[RewardModelStage, RewardModelConfig]
     curate_rl: CurateRlConfig
     rewards: RewardsConfig
     rl: RlConfig

@@ -32,5 +32,6 @@ class RolloutWorker:
 def build_rollout_worker(settings: WorkerSettings) -> RolloutWorker:
     torch.set_num_threads(settings.rollout_threads)
     encoder = settings.build_encoder()
-    engine = load_engine(settings.policy_dir(), encoder, dtype=compute_dtype(compute_device()))
+    dtype = compute_dtype(compute_device())
+    engine = load_engine(settings.policy_dir(), encoder, dtype=dtype, max_rows=settings.rl.answers_at_once)
     return RolloutWorker(engine, settings.build_prompts(encoder))

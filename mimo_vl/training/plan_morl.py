@@ -33,8 +33,6 @@ PROMPT_TOKENS, PATCHES_PER_PROMPT = 1024, 4096
 MEAN_ANSWER_SHARE = 0.25
 # Decoding reads all weights for every token: a small share of the peak, with this many answers at once.
 DECODE_MFU = 0.05
-# Answers that an engine writes at once (inference/load.py).
-ENGINE_ROWS = 192
 
 
 def morl_plans(config: PipelineConfig) -> list[StagePlan]:
@@ -101,7 +99,7 @@ def _rollout_flops(rl: RlConfig, model: ModelConfig) -> float:
 def _rollout_plan(rl: RlConfig, model: ModelConfig, hours_per_gpu: float) -> StagePlan:
     size, language = BYTES_PER_WEIGHT[model.dtype], model.language
     weights = count_parameters(model, vocab_size=DEFAULT_VOCAB).total * size
-    num_rows = max(1, ENGINE_ROWS // rl.group_size) * rl.group_size
+    num_rows = max(1, rl.answers_at_once // rl.group_size) * rl.group_size
     num_rows = min(num_rows, -(-rl.prompts_per_step // rl.num_rollout_workers) * rl.group_size)
     bytes_per_token = 2 * language.num_layers * language.num_kv_heads * language.head_dim * size
     cache = num_rows * (PROMPT_TOKENS + rl.max_new_tokens) * bytes_per_token

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mimo_vl.config.compose import compose, dump_config, list_profiles, load_config, parse
+from mimo_vl.config.compose import compose, compose_values, dump_config, list_profiles, load_config, parse
 from mimo_vl.config.pipeline import stage_config_digest, stage_view
 from mimo_vl.errors import ConfigError
 from mimo_vl.vocabulary import PRETRAINING_STAGES, REWARD_MODEL_STAGES, StageName
@@ -43,6 +43,40 @@ def test_the_report_table_is_in_the_7b_profile() -> None:
 def test_an_unknown_key_is_named() -> None:
     with pytest.raises(ConfigError, match=r"rl\.prompts_per_stp: unknown key \(value 3\)"):
         compose("tiny", ["rl.prompts_per_stp=3"])
+
+
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [
+        ("rl.prompts_per_stp", "prompts_per_step"),
+        ("stages.long-context-sft.num_stpes", "num_steps"),
+        ("data.synthesis.heldout_fractoin", "heldout_fraction"),
+        ("observabilty", "observability"),
+    ],
+)
+def test_a_misspelt_key_suggests_the_nearest(key: str, near: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{key}: unknown key \(value 3\); did you mean {near}\?"):
+        compose("tiny", [f"{key}=3"])
+
+
+def test_a_misspelt_key_comes_before_what_it_left_out() -> None:
+    values = compose_values("tiny")
+    section = values["stages"]["long-context-sft"]
+    section["mixtrue"] = section.pop("mixture")
+    with pytest.raises(ConfigError) as error:
+        parse(values)
+    first, second = str(error.value).splitlines()
+    assert first.startswith("stages.long-context-sft.mixtrue: unknown key")
+    assert first.endswith("did you mean mixture?")
+    assert second == "stages.long-context-sft.mixture: missing; give it a value"
+
+
+@pytest.mark.parametrize("name", ["base", "projector-warmupp"])
+def test_an_entry_that_no_stage_has_is_one_error(name: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        compose("tiny", [f"stages.{name}.num_stpes=3"])
+    names = "projector-warmup, vision-language-alignment, multimodal-pretraining, long-context-sft"
+    assert str(error.value) == f"stages.{name}: got {name!r}; wanted one of {names}"
 
 
 def test_all_errors_are_reported_at_once() -> None:

@@ -1,4 +1,3 @@
-import inspect
 import subprocess
 import sys
 
@@ -6,10 +5,9 @@ import pytest
 
 from mimo_vl.config.compose import compose
 from mimo_vl.config.training import Component
-from mimo_vl.inference.load import load_engine
 from mimo_vl.training.flops import count_flops, count_parameters
 from mimo_vl.training.plan_estimate import MFU, PEAK_FLOPS, estimate
-from mimo_vl.training.plan_morl import ENGINE_ROWS, morl_plans
+from mimo_vl.training.plan_morl import morl_plans
 from mimo_vl.vocabulary import PRETRAINING_STAGES, REWARD_MODEL_STAGES
 
 
@@ -84,11 +82,22 @@ def test_the_rl_stage_is_planned_for_trainer_and_rollout(full) -> None:
     assert state == pytest.approx(8_306_217_216 * 16 / 32 / 2**30)
     row = (1024 + 32_768) * 4096 * (2 * 36 + 34) + 4096 * 1280 * (2 * 32 + 34)
     assert trainer.activations_gib == pytest.approx(row / 2**30)
-    # Weights in bf16; keys and values of 192 answers: 2 x 36 layers x 8 heads x 128 x 2 bytes per token.
+    # Weights in bf16; keys and values of 16 answers: 2 x 36 layers x 8 heads x 128 x 2 bytes per token.
     assert rollout.weights_gib == pytest.approx(8_306_217_216 * 2 / 2**30)
-    assert rollout.cache_gib == pytest.approx(192 * 33_792 * 2 * 36 * 8 * 128 * 2 / 2**30)
+    assert rollout.cache_gib == pytest.approx(16 * 33_792 * 2 * 36 * 8 * 128 * 2 / 2**30)
     # Both groups are held while either works.
     assert trainer.gpu_hours == pytest.approx(2 * rollout.gpu_hours)
+
+
+def test_answers_at_once_are_whole_groups_and_no_more_than_a_worker_gets(full) -> None:
+    def cache_gib(answers_at_once: int) -> float:
+        return morl_plans(compose("mimo_vl_7b", [f"rl.answers_at_once={answers_at_once}"]))[1].cache_gib
+
+    one_group = morl_plans(full)[1].cache_gib
+    assert cache_gib(1) == cache_gib(31) == one_group
+    assert cache_gib(32) == 2 * one_group
+    # 512 prompts of 16 answers on 16 workers.
+    assert cache_gib(10_000) == 32 * one_group
 
 
 def test_fewer_rows_of_the_policy_need_more_memory(full) -> None:
@@ -96,10 +105,6 @@ def test_fewer_rows_of_the_policy_need_more_memory(full) -> None:
     # Four answers per row instead of one.
     assert fewer.activations_gib > morl_plans(full)[0].activations_gib
     assert fewer.gpu_hours == morl_plans(full)[0].gpu_hours
-
-
-def test_the_engines_rows_are_those_of_the_plan() -> None:
-    assert inspect.signature(load_engine).parameters["max_rows"].default == ENGINE_ROWS
 
 
 def test_planning_does_not_load_torch() -> None:
