@@ -161,28 +161,32 @@ def _group_sdpa(
 
     def batch(x_TNK: torch.Tensor, token_of_slot: torch.Tensor | None, length: int) -> torch.Tensor:
         slots = x_TNK if token_of_slot is None else x_TNK.index_select(0, token_of_slot.to(x_TNK.device))
-        return slots.unflatten(0, (group.num_segments, length)).transpose(1, 2)
+        return slots.unflatten(0, (group.num_segments, length))
+
+    def attend(q_SLHK: torch.Tensor, k_SLGK: torch.Tensor, v_SLGK: torch.Tensor, **mask: Any) -> torch.Tensor:
+        q_SHLK, k_SGLK, v_SGLK = (x.transpose(1, 2) for x in (q_SLHK, k_SLGK, v_SLGK))
+        out_SHLK = functional.scaled_dot_product_attention(
+            q_SHLK, k_SGLK, v_SGLK, scale=scaling, enable_gqa=q_SHLK.shape[1] != k_SGLK.shape[1], **mask
+        )
+        return out_SHLK.transpose(1, 2)
 
     keys = group.keys
     token_of_key, key_length = (
         (group.token_of_slot, group.length) if keys is None else (keys.token_of_slot, keys.length)
     )
-    sdpa = functools.partial(
-        functional.scaled_dot_product_attention, scale=scaling, enable_gqa=q_THK.shape[1] != k_TGK.shape[1]
-    )
-    q_SHLK = batch(q_THK, group.token_of_slot, group.length)
-    k_SGLK, v_SGLK = (batch(x, token_of_key, key_length) for x in (k_TGK, v_TGK))
+    q_SLHK = batch(q_THK, group.token_of_slot, group.length)
+    k_SLGK, v_SLGK = (batch(x, token_of_key, key_length) for x in (k_TGK, v_TGK))
     if keys is not None:
-        out_SHLK = sdpa(q_SHLK, k_SGLK, v_SGLK, attn_mask=keys.bias_S1QL.to(q_THK))
+        out_SLHK = attend(q_SLHK, k_SLGK, v_SLGK, attn_mask=keys.bias_S1QL.to(q_THK))
     elif is_causal and group.length in _HALVED_LENGTHS:
         half = group.length // 2
-        first_SHLK, second_SHLK = q_SHLK.split([half, group.length - half], dim=2)
+        q1_SLHK, q2_SLHK = q_SLHK.split([half, group.length - half], dim=1)
         bias_QL = _causal_bias(group.length - half, group.length).to(q_THK)
-        first_SHLK = sdpa(first_SHLK, k_SGLK[:, :, :half], v_SGLK[:, :, :half], is_causal=True)
-        out_SHLK = torch.cat([first_SHLK, sdpa(second_SHLK, k_SGLK, v_SGLK, attn_mask=bias_QL)], dim=2)
+        out1_SLHK = attend(q1_SLHK, k_SLGK[:, :half], v_SLGK[:, :half], is_causal=True)
+        out_SLHK = torch.cat([out1_SLHK, attend(q2_SLHK, k_SLGK, v_SLGK, attn_mask=bias_QL)], dim=1)
     else:
-        out_SHLK = sdpa(q_SHLK, k_SGLK, v_SGLK, is_causal=is_causal)
-    return out_SHLK.transpose(1, 2).flatten(0, 1)
+        out_SLHK = attend(q_SLHK, k_SLGK, v_SLGK, is_causal=is_causal)
+    return out_SLHK.flatten(0, 1)
 
 
 @functools.lru_cache(maxsize=16)
