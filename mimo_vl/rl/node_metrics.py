@@ -47,7 +47,7 @@ class NodeMetricsThread:
             self._thread.start()
 
     def stop(self) -> None:
-        """Afterwards nothing is reported, and the probes are gone."""
+        """Afterwards nothing is reported, and the probes are told to end."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_S)

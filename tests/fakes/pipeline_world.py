@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mimo_vl.schema.verdict import AttemptVerdict
-from operators.mimo_pipeline.api import MimoPipelineSpec, MimoPipelineStatus, RetryRequest, StageApproval
+from operators.mimo_pipeline.api import (
+    MimoPipelineSpec,
+    MimoPipelineStatus,
+    RetryRequest,
+    StageApproval,
+    StageState,
+)
 from operators.mimo_pipeline.keys import keys_to_look_up
 from operators.mimo_pipeline.plan import LeafPhase, Observed, Output, Plan, StageObservation
 from operators.mimo_pipeline.reconcile import reconcile
@@ -46,6 +52,8 @@ class FakeWorld:
     violations: list[str] = field(default_factory=list)
     die_after: int | None = None
     num_rounds: int = 0
+    approvals_when_skipped: dict[str, tuple[StageApproval, ...]] = field(default_factory=dict)
+    """Of each stage that is Skipped: what the spec had approved when it became so."""
 
     # --- the controller -------------------------------------------------------------------------------------------
 
@@ -96,6 +104,7 @@ class FakeWorld:
             self.index.setdefault(entry.key, Output(uri=entry.uri, digest=entry.digest, key=entry.key))
         if plan.status is not None:
             self._write()
+            self._note_skipped(plan.status)
             self.status = plan.status
         for order in plan.delete:
             self._write()
@@ -103,6 +112,11 @@ class FakeWorld:
                 attempt.asked_to_stop_at = attempt.asked_to_stop_at or self.now
                 if order.force and attempt.alive:
                     attempt.alive, attempt.exit_code = False, 137
+
+    def _note_skipped(self, new: MimoPipelineStatus) -> None:
+        skipped = {stage.name for stage in new.stages if stage.state == StageState.SKIPPED}
+        known = self.approvals_when_skipped
+        self.approvals_when_skipped = {name: known.get(name, self.spec.approvals) for name in skipped}
 
     def _write(self) -> None:
         if self.die_after is None:

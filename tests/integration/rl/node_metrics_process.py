@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from jobs.runtime import set_ray_environment
 
 _DEADLINE_S = 240.0
+_GONE_WITHIN_S = 30.0
 
 
 def main(address: str) -> None:
@@ -34,18 +35,21 @@ def main(address: str) -> None:
     during = ray.available_resources()
     actors = [probe.actor for probe in probes._probes.values()]
     thread.stop()
-    are_gone = [_is_gone(actor) for actor in actors]
+    are_gone = [_is_gone(actor, time.monotonic() + _GONE_WITHIN_S) for actor in actors]
     print(json.dumps({"heard": heard, "before": before, "during": during, "are_gone": are_gone}))  # noqa: T201
     ray.shutdown()
 
 
-def _is_gone(actor: object) -> bool:
+def _is_gone(actor: object, deadline_s: float) -> bool:
+    """Waited for: Ray kills in the background, and a call may still overtake it."""
     import ray
 
-    try:
-        ray.get(actor.sample.remote(), timeout=30)  # type: ignore[attr-defined]
-    except ray.exceptions.RayActorError:
-        return True
+    while time.monotonic() < deadline_s:
+        try:
+            ray.get(actor.sample.remote(), timeout=30)  # type: ignore[attr-defined]
+        except ray.exceptions.RayActorError:
+            return True
+        time.sleep(0.1)
     return False
 
 

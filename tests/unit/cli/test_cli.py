@@ -140,7 +140,7 @@ def test_a_wrong_key_is_one_clear_error_and_exit_code_two(tmp_path) -> None:
     command = [sys.executable, "-m", "jobs.cli", "run", "--run-dir", str(tmp_path / "r"), "--override", "rl.lrr=1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "error: rl.lrr: unknown key (value 1); remove it or correct its spelling\n"
+    assert done.stderr == "error: rl.lrr: unknown key (value 1); did you mean lr?\n"
     assert not (tmp_path / "r").exists()
 
 
