@@ -36,7 +36,7 @@ TEXT_ATTENTION = "varlen"
 VISION_ATTENTION = "varlen_flash"
 # What flash kernels compute in; float32 on a GPU takes the way of the CPU.
 _FLASH_DTYPES = (torch.bfloat16, torch.float16)
-# Lengths of causal segments that are computed in halves: shorter ones gain nothing, and of longer ones torch's kernel
+# Lengths of causal segments that a CPU computes in halves: shorter ones gain nothing, and of longer ones torch's kernel
 # leaves out blocks of 512 keys by itself.
 _HALVED_LENGTHS = range(257, 513)
 
@@ -178,7 +178,7 @@ def _group_sdpa(
     k_SLGK, v_SLGK = (batch(x, token_of_key, key_length) for x in (k_TGK, v_TGK))
     if keys is not None:
         out_SLHK = attend(q_SLHK, k_SLGK, v_SLGK, attn_mask=keys.bias_S1QL.to(q_THK))
-    elif is_causal and group.length in _HALVED_LENGTHS:
+    elif is_causal and q_THK.is_cpu and group.length in _HALVED_LENGTHS:
         half = group.length // 2
         q1_SLHK, q2_SLHK = q_SLHK.split([half, group.length - half], dim=1)
         bias_QL = _causal_bias(group.length - half, group.length).to(q_THK)
