@@ -31,7 +31,7 @@ class CurateRlConfig:
     """Length at which an answer is cut."""
     answers_at_once: PositiveInt = 192
     """Answers that an engine writes together, rounded down to whole prompts, at least one prompt's: keys and values of
-    each are kept up to `max_new_tokens`."""
+    each are reserved for `max_new_tokens`."""
     temperature: PositiveFloat = 1.0
     """Of the sampled answers."""
     num_workers: PositiveInt = unhashed(1)
@@ -76,7 +76,7 @@ class RlConfig:
     """Length at which a rollout is cut."""
     answers_at_once: PositiveInt = 192
     """Rollouts that an engine writes together, rounded down to whole groups, at least one group: keys and values of
-    each are kept up to `max_new_tokens` (`mimo plan` shows what that takes)."""
+    each are reserved for `max_new_tokens` (`mimo plan` shows what that takes)."""
     token_normalisation: Literal["group", "batch"] = "group"
     """Equation 1 divides by the tokens of the group; `batch` is DAPO's choice."""
     train_vision: bool = True

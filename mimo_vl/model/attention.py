@@ -190,6 +190,7 @@ def _group_sdpa(
 
 
 @functools.lru_cache(maxsize=16)
+@torch.inference_mode(mode=False)
 def _causal_bias(num_queries: int, num_keys: int) -> torch.Tensor:
     """[Q, L]: 0 where one of the last `num_queries` of `num_keys` tokens sees a key, else -inf."""
     return torch.full((num_queries, num_keys), float("-inf")).triu_(num_keys - num_queries + 1)
@@ -249,6 +250,7 @@ class _FlashKeys:
 
 
 @functools.lru_cache(maxsize=16)
+@torch.inference_mode(mode=False)
 def _flash_keys(continuation: Continuation, device: torch.device) -> _FlashKeys:
     spans = [torch.arange(start, end) for start, end in pairwise(continuation.boundaries)]
     keys = [

@@ -53,7 +53,9 @@ class GroupKeys:
     bias_S1QL: torch.Tensor
 
 
+# What is kept may be used in training later, whoever asked first.
 @functools.lru_cache(maxsize=64)
+@torch.inference_mode(mode=False)
 def segment_groups(
     boundaries: tuple[int, ...], allow_padding: bool, prefixes: tuple[int, ...] = ()
 ) -> tuple[tuple[SegmentGroup, ...], torch.Tensor | None]:

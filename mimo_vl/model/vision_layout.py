@@ -68,6 +68,7 @@ def vision_layout(grids: Sequence[Grid], *, merge_size: int, window_size: int, p
 
 
 @functools.lru_cache(maxsize=1024)
+@torch.inference_mode(mode=False)
 def _grid_layout(grid: Grid, merge_size: int, window_size: int, patch_size: int) -> _GridLayout:
     grid_13 = torch.tensor([grid])
     window_index, cu_window = get_vision_window_index(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from operators.mimo_pipeline.api import MimoPipelineSpec, MimoPipelineStatus, Phase, StageSpec, StageState, StageStatus
+from operators.mimo_pipeline.api import MimoPipelineSpec, MimoPipelineStatus, Phase, StageState, StageStatus
 from operators.mimo_pipeline.plan import (
     Conclude,
     Create,
@@ -74,9 +74,6 @@ class Draft:
             self.delete.append(Delete(stage=seen.stage, attempt=seen.attempt, force=True))
         else:
             self.requeue_in(grace_s - seen.terminating_s)
-
-    def stage_specs(self) -> list[StageSpec]:
-        return self.order
 
     def has_failed(self) -> bool:
         return any(s.state == StageState.FAILED for s in self.stages.values())

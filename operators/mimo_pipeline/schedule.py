@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operators.mimo_pipeline.api import ACTIVE_STATES, TERMINAL_STATES, StageSpec, StageState
+from operators.mimo_pipeline.api import ACTIVE_STATES, StageSpec, StageState
 from operators.mimo_pipeline.draft import Draft
 from operators.mimo_pipeline.gates import accept_output
 from operators.mimo_pipeline.keys import WAITING_STATES, is_ready, stage_inputs, stage_key
@@ -115,7 +115,3 @@ def _newest_checkpoint(draft: Draft, name: str, key: str) -> tuple[int | None, i
         return None, -1
     step, attempt = max(usable)
     return attempt, step
-
-
-def all_ended(draft: Draft) -> bool:
-    return all(s.state in TERMINAL_STATES for s in draft.stages.values())

@@ -54,6 +54,17 @@ def test_each_segment_gets_its_own_attention_and_gradient(lengths, is_causal):
         torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("lengths", [[3, 1, 8], [301]], ids=["gathered", "in halves"])
+def test_what_inference_left_in_the_caches_serves_training(lengths):
+    packed = [torch.randn(1, h, sum(lengths), 8, requires_grad=True) for h in (4, 2, 2)]
+    boundaries = torch.tensor([0, *lengths]).cumsum(0)
+    with torch.inference_mode():
+        text_attention(torch.nn.Module(), *packed, None, cu_seq_lens_q=boundaries)
+    out, _ = text_attention(torch.nn.Module(), *packed, None, cu_seq_lens_q=boundaries)
+    out.sum().backward()
+    assert all(x.grad is not None for x in packed)
+
+
 def test_boundaries_that_do_not_cover_the_row_are_an_error():
     x = torch.zeros(1, 2, 6, 4)
     with pytest.raises(ValueError, match="segments end at 5 but the row has 6"):
