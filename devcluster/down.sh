@@ -1,6 +1,6 @@
 #!/bin/bash
 # What does stopping the cluster remove? Only what it made: processes by pid file, containers, mounts under our folders,
-# network namespaces of our pods, kube-proxy's rules. PURGE=1 also removes the data; caches and binaries always stay.
+# network namespaces of our pods, kube-proxy's rules and ours. PURGE=1 also removes the data; caches and binaries always stay.
 . "$(dirname "$0")/settings.sh"
 . "$DEVCLUSTER/processes.sh"
 
@@ -37,6 +37,7 @@ unmount_all
 for name in $namespaces; do ip netns del "$name" 2>/dev/null || true; done # most went with their container
 rm -rf "$RUN/cni" # addresses given to pods that are gone
 [ ! -x "$BIN/kube-proxy" ] || kube-proxy --cleanup >/dev/null 2>&1 || true
+for chain in FORWARD OUTPUT; do iptables --wait 10 --delete "$chain" "${UNKNOWN_SERVICES[@]}" 2>/dev/null || true; done
 if [ "${PURGE:-}" = 1 ]; then
   [ ! -e "$RUN/address-added" ] || ip addr del "$NODE_IP/32" dev lo
   ip link del "$BRIDGE" 2>/dev/null || true

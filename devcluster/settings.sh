@@ -26,6 +26,7 @@ API_SERVICE_IP=10.96.0.1
 DNS_IP=10.96.0.10
 POD_CIDR=10.244.0.0/24
 BRIDGE=mimo-cni0
+UNKNOWN_SERVICES=(--destination "$SERVICE_CIDR" --match comment --comment mimo-devcluster --jump REJECT) # a rule of iptables
 CONTAINERD_SOCKET=$RUN/containerd.sock
 IMAGE_PREFIX=registry.local
 PAUSE_IMAGE=$IMAGE_PREFIX/pause:dev

@@ -14,6 +14,14 @@ host_settings() {
   ip -4 addr show dev lo | grep -q " $NODE_IP/32" || { ip addr add "$NODE_IP/32" dev lo && touch "$RUN/address-added"; }
 }
 
+# A Service that kube-proxy does not know yet refuses; else the packets leave this machine, for whoever answers out there.
+refuse_unknown_services() {
+  local chain
+  for chain in FORWARD OUTPUT; do
+    iptables --wait 10 --check "$chain" "${UNKNOWN_SERVICES[@]}" 2>/dev/null || iptables --wait 10 --insert "$chain" "${UNKNOWN_SERVICES[@]}"
+  done
+}
+
 start_store_and_api() {
   local etcd=http://127.0.0.1:2379 peer=http://127.0.0.1:2380
   # --unsafe-no-fsync: the data of a development cluster may be lost with the machine.
@@ -58,6 +66,7 @@ node_is_ready() {
 case ${1:-all} in
   all)
     host_settings
+    refuse_unknown_services
     "$DEVCLUSTER/certificates.sh"
     "$DEVCLUSTER/configuration.sh"
     start containerd --config "$CONFIG/containerd.toml"

@@ -47,8 +47,9 @@ def held_rank(stage: str) -> Iterator[None]:
 
 def _second_rank(stage: str) -> int:
     wanted = {"RANK=1", f"MIMO_STAGE={stage}"}
-    [pid] = [pid for pid, environ in _in_containers("jobs.train") if wanted <= environ]
-    return pid
+    found = [pid for pid, environ in _in_containers("jobs.train") if wanted <= environ]
+    assert len(found) == 1, f"rank 1 of {stage} is one process in a container of this machine; found {found}"
+    return found[0]
 
 
 def _kill_operator_processes() -> list[int]:

@@ -29,6 +29,10 @@ class Pipelines:
         assert found is not None, f"no pipeline {name} in {self.namespace}"
         return found
 
+    def run_id(self, name: str) -> str:
+        """Where the store has what its stages write."""
+        return f"{self.namespace}/{name}/{self.get(name)['metadata']['uid'][:8]}"
+
     def patch(self, name: str, **spec: Any) -> None:
         text = json.dumps({"spec": spec})
         self.cluster.kubectl("patch", "mp", name, "-n", self.namespace, "--type=merge", "-p", text)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from prometheus_client import start_http_server
 
-from mimo_vl.errors import EXIT_DONE, EXIT_RETRY, MimoError, StorageError
+from mimo_vl.errors import EXIT_DONE, EXIT_RETRY, MimoError
 from mimo_vl.observability.logging import configure_logging
 from mimo_vl.storage.store import open_store
 from operators.mimo_pipeline.cluster_settings import ClusterSettings, load_settings
@@ -27,7 +27,7 @@ from operators.mimo_pipeline.kubernetes.lease import CONNECT_LIMIT_S, READ_LIMIT
 from operators.mimo_pipeline.kubernetes.lease_keeper import LeaseKeeper
 from operators.mimo_pipeline.kubernetes.resources import PIPELINES, Resource
 from operators.mimo_pipeline.kubernetes.settings import OperatorEnvironment, read_environment
-from operators.mimo_pipeline.kubernetes.store_check import require_conditional_writes
+from operators.mimo_pipeline.kubernetes.store_check import wait_for_store
 from operators.mimo_pipeline.kubernetes.worker import Key, Workers, resync
 from operators.mimo_pipeline.operator_metrics import OperatorMetrics
 
@@ -37,7 +37,7 @@ _NUM_WORKERS = 4
 # Workers, resync, discovery, and room for what hangs until its time limit.
 _NUM_THREADS = _NUM_WORKERS + 8
 _DISCOVERY_S = 20.0
-_STORE_RETRY_S = _API_RETRY_S = 5.0
+_API_RETRY_S = 5.0
 _WATCH_END_S = 10.0
 _QUIET = ("kopf", "kubernetes", "aiohttp.access")
 
@@ -104,7 +104,7 @@ class Operator:
 
     async def _work(self) -> None:
         await self._become_leader()
-        await self._check_store()
+        await wait_for_store(lambda: open_store(storage_config(self.settings.store)))
         async with asyncio.TaskGroup() as group:
             self.health.worker_beats_s = self.workers.beats_s
             group.create_task(self._watch())
@@ -118,17 +118,6 @@ class Operator:
         self.keeper.start()
         self.metrics.is_leader.set(1)
         logger.info("holding the lease identity=%s", self.lease.identity)
-
-    async def _check_store(self) -> None:
-        """A store that is away is waited for; one without conditional writes is refused."""
-        store = open_store(storage_config(self.settings.store))
-        while True:
-            try:
-                await asyncio.to_thread(require_conditional_writes, store)
-                return
-            except StorageError as error:
-                logger.warning("waiting for the store: %s", error)
-                await asyncio.sleep(_STORE_RETRY_S)
 
     async def _watch(self) -> None:
         """Watches what is installed; starts anew when a kind of job is installed or removed."""

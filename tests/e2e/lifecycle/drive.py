@@ -11,10 +11,11 @@ import yaml
 from tests.e2e.kube import Cluster, CommandError
 from tests.e2e.pipelines import PIPELINE_LABEL, Pipelines
 from tests.e2e.release import CHART, install, values
+from tests.e2e.stored_steps import StoredSteps
 
 NAMESPACE, RELEASE, PIPELINE = "mimo-lifecycle", "lifecycle", "long"
 # Long enough that the stage still runs after an upgrade, a rollback and a refused uninstall: a minute on two cores.
-STEPS = ["base.vision_batch_size=16", "base.vision_steps=200", "base.language_steps=100"]
+STEPS = ["base.vision_batch_size=16", "base.vision_steps=200", "base.language_steps=150"]
 _STAGE_DEADLINE_S = 240.0
 UPGRADED_RESYNC_S = 15
 # What Kubernetes and helm's storage put into every namespace, and records of what happened.
@@ -36,7 +37,7 @@ class Life:
 
     def look(self, step: str) -> None:
         self.uids[step] = self.pipelines.pod_uids(PIPELINE)
-        self.states[step] = self.pipelines.stage(PIPELINE, "base").get("state", "")
+        self.states[step] = _state(self.pipelines)
         settings = self.pipelines.cluster.get("configmap", f"{RELEASE}-operator", NAMESPACE)
         assert settings is not None
         self.resync_s[step] = yaml.safe_load(settings["data"]["operator.yaml"])["resyncIntervalS"]
@@ -52,7 +53,9 @@ def _while_a_stage_runs(life: Life) -> None:
     cluster, pipelines = life.pipelines.cluster, life.pipelines
     install(cluster, NAMESPACE, release=RELEASE)
     pipelines.create(PIPELINE, profile="tiny", overrides=STEPS, stages=[{"name": "base", "job": {}}])
-    pipelines.wait("the stage runs", lambda: _has_progress(pipelines), _STAGE_DEADLINE_S)
+    pipelines.wait("the stage runs", lambda: _state(pipelines) == "Running", _STAGE_DEADLINE_S)
+    run_id = pipelines.run_id(PIPELINE)
+    StoredSteps(cluster, NAMESPACE, RELEASE, run_id, _STAGE_DEADLINE_S).wait_for_step("base", 1)
     life.look("installed")
     changed = ("--set", f"operator.resyncIntervalS={UPGRADED_RESYNC_S}")
     cluster.helm("upgrade", RELEASE, str(CHART), "-n", NAMESPACE, *values(cluster), *changed, "--wait")
@@ -66,14 +69,13 @@ def _while_a_stage_runs(life: Life) -> None:
     life.look("uninstall refused")
 
 
-def _has_progress(pipelines: Pipelines) -> bool:
-    stage = pipelines.stage(PIPELINE, "base")
-    return stage.get("state") == "Running" and (stage.get("progress") or {}).get("step", 0) > 0
+def _state(pipelines: Pipelines) -> str:
+    return str(pipelines.stage(PIPELINE, "base").get("state", ""))
 
 
 def _after_it(life: Life) -> None:
     cluster, pipelines = life.pipelines.cluster, life.pipelines
-    pipelines.wait("the stage ends", lambda: pipelines.stage(PIPELINE, "base")["state"] != "Running", _STAGE_DEADLINE_S)
+    pipelines.wait("the stage ends", lambda: _state(pipelines) != "Running", _STAGE_DEADLINE_S)
     pipelines.wait("the pipeline ends", lambda: pipelines.get(PIPELINE)["status"]["phase"] != "Running", 30)
     revisions = _revisions(cluster)
     cluster.helm("rollback", RELEASE, str(revisions[-1]["revision"]), "-n", NAMESPACE, "--wait")

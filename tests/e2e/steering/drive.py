@@ -21,6 +21,7 @@ from tests.e2e.port_forward import open_release_store
 from tests.e2e.release import ROOT
 from tests.e2e.steering.inputs import bring
 from tests.e2e.steering.names import NAMESPACE, RELEASE, TEAM
+from tests.e2e.stored_steps import StoredSteps
 
 STEERED, AGAIN, TEAMS = "steered", "again", "teams"
 TRAINED, NEXT = "projector-warmup", "vision-language-alignment"
@@ -65,13 +66,18 @@ class Seen:
     def mimo(self, *arguments: str, namespace: str = NAMESPACE) -> str:
         return self.pipelines.cluster.run(sys.executable, "-m", "jobs.cli", *arguments, "-n", namespace)
 
-    def wait(self, name: str, stage: str, state: str, *, step: int = 0, attempt: int = 1) -> None:
+    def wait(self, name: str, stage: str, state: str, *, attempt: int = 1) -> None:
         def probe() -> bool:
             now = self.pipelines.stage(name, stage)
-            reached = (now.get("progress") or {}).get("step", 0) >= step and now.get("attempt", 0) >= attempt
-            return now.get("state") == state and reached
+            return now.get("state") == state and now.get("attempt", 0) >= attempt
 
         self.pipelines.wait(f"{name}: {stage} is {state}", probe, _STAGE_DEADLINE_S)
+
+    def wait_for_step(self, name: str, stage: str, step: int, attempt: int = 1) -> None:
+        """Until this attempt runs and has done that step."""
+        self.wait(name, stage, "Running", attempt=attempt)
+        where = (self.pipelines.cluster, NAMESPACE, RELEASE, self.pipelines.run_id(name))
+        StoredSteps(*where, _STAGE_DEADLINE_S).wait_for_step(stage, step, attempt)
 
 
 def drive(seen: Seen) -> None:
@@ -93,16 +99,16 @@ def drive(seen: Seen) -> None:
 
 
 def _suspend_and_resume(seen: Seen) -> None:
-    seen.wait(STEERED, TRAINED, "Running", step=6)
+    seen.wait_for_step(STEERED, TRAINED, 6)
     seen.mimo("suspend", "--pipeline", STEERED)
     seen.wait(STEERED, TRAINED, "Suspended")
     seen.pipelines.wait("its jobs are gone", lambda: not seen.pipelines.leaves(STEERED), 60)
     seen.look("suspended", STEERED)
-    run_id = f"{NAMESPACE}/{STEERED}/{seen.pipelines.get(STEERED)['metadata']['uid'][:8]}"
+    prefix = attempt_prefix(seen.pipelines.run_id(STEERED), TRAINED, 1)
     with open_release_store(seen.pipelines.cluster, NAMESPACE, RELEASE) as store:
-        seen.notes["saved"] = complete_steps(store, join(attempt_prefix(run_id, TRAINED, 1), CHECKPOINTS_DIR))
+        seen.notes["saved"] = complete_steps(store, join(prefix, CHECKPOINTS_DIR))
     seen.mimo("resume", "--pipeline", STEERED)
-    seen.wait(STEERED, TRAINED, "Running", step=max(seen.notes["saved"]) + 1, attempt=2)
+    seen.wait_for_step(STEERED, TRAINED, max(seen.notes["saved"]) + 1, attempt=2)
     seen.look("resumed", STEERED)
     pods = seen.pipelines.cluster.list("pods", NAMESPACE, f"mimo.dev/pipeline={STEERED}")
     seen.notes["secrets"] = {name for pod in pods for name in _secrets(pod)}
@@ -132,7 +138,7 @@ def _approve_and_cancel(seen: Seen) -> None:
     seen.wait(STEERED, TRAINED, "AwaitingApproval", attempt=2)
     seen.look("awaiting", STEERED)
     seen.mimo("approve", TRAINED, "--pipeline", STEERED)
-    seen.wait(STEERED, NEXT, "Running", step=1)
+    seen.wait_for_step(STEERED, NEXT, 1)
     seen.look("approved", STEERED)
     seen.mimo("cancel", "--pipeline", STEERED)
     seen.pipelines.wait(

@@ -84,9 +84,8 @@ def test_retry_trains_anew_to_the_weights_of_the_run_that_was_suspended(seen: Se
 
 def test_after_the_ttl_jobs_are_gone_and_artifacts_stay(seen: Seen) -> None:
     assert seen.leaves["after its TTL"] == []
-    uid = seen.pipelines.get(AGAIN)["metadata"]["uid"]
+    prefix = attempt_prefix(seen.pipelines.run_id(AGAIN), TRAINED, 1)
     with open_release_store(seen.pipelines.cluster, NAMESPACE, RELEASE) as store:
-        prefix = attempt_prefix(f"{NAMESPACE}/{AGAIN}/{uid[:8]}", TRAINED, 1)
         assert read_manifest(store, prefix, expected_digest=seen.stage("anew", TRAINED)["digest"]).files
 
 

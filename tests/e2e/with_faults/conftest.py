@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.kube import Cluster
+from tests.e2e.kube import Cluster, CommandError
 from tests.e2e.pod_watch import PodWatch
-from tests.e2e.release import ROOT, delete_namespaces, install, make_namespace
+from tests.e2e.release import ROOT, delete_namespaces, explain, install, make_namespace
 from tests.e2e.with_faults.drive import NAMESPACE, FaultRun, drive
 from tests.e2e.with_faults.panel_watch import PanelWatch
 
@@ -28,18 +28,23 @@ def run(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         return
     delete_namespaces(cluster, NAMESPACE)
     make_namespace(cluster, NAMESPACE)
-    install(cluster, NAMESPACE)
-    cluster.kubectl("apply", "-n", NAMESPACE, "-f", str(ROOT / "examples/demo-ci.yaml"))
-    # Only the nodes of the development cluster are this machine, from which pods have addresses to scrape.
-    program = (shutil.which("prometheus") or "") if cluster.is_development else ""
-    folder = tmp_path_factory.mktemp("prometheus")
-    with PodWatch(cluster, NAMESPACE) as watch, PanelWatch(cluster, NAMESPACE, program, folder) as panels:
-        current = FaultRun(cluster, watch, {}, {})
-        drive(current)
-        current.notes["empty_panels"] = panels.finish()
-        yield current
-    if not os.environ.get("MIMO_E2E_KEEP"):
-        delete_namespaces(cluster, NAMESPACE, wait=False)
+    try:
+        install(cluster, NAMESPACE)
+        cluster.kubectl("apply", "-n", NAMESPACE, "-f", str(ROOT / "examples/demo-ci.yaml"))
+        # Only the nodes of the development cluster are this machine, from which pods have addresses to scrape.
+        program = (shutil.which("prometheus") or "") if cluster.is_development else ""
+        folder = tmp_path_factory.mktemp("prometheus")
+        with PodWatch(cluster, NAMESPACE) as watch, PanelWatch(cluster, NAMESPACE, program, folder) as panels:
+            current = FaultRun(cluster, watch, {}, {})
+            drive(current)
+            current.notes["empty_panels"] = panels.finish()
+            yield current
+    except CommandError as error:
+        pytest.fail(f"{error}\n{explain(cluster, NAMESPACE)}")
+    finally:
+        # Also when it failed: its pipeline would go on beside what is tested next.
+        if not os.environ.get("MIMO_E2E_KEEP"):
+            delete_namespaces(cluster, NAMESPACE, wait=False)
 
 
 @pytest.fixture

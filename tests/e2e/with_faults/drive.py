@@ -15,14 +15,12 @@ from typing import Any
 
 import pytest
 
-from mimo_vl.storage.checkpoints import complete_steps
-from mimo_vl.storage.layout import CHECKPOINTS_DIR, attempt_prefix, join
 from tests.e2e import faults
 from tests.e2e.kube import Cluster, eventually
 from tests.e2e.pod_watch import PodWatch
-from tests.e2e.port_forward import open_release_store
 from tests.e2e.release import RELEASE, explain
 from tests.e2e.shown_metrics import metrics_of_running_stage
+from tests.e2e.stored_steps import StoredSteps
 from tests.e2e.with_faults.looks import Look, look
 
 NAMESPACE, PIPELINE = "mimo-e2e", "demo-ci"
@@ -68,6 +66,10 @@ class FaultRun:
     def run_id(self) -> str:
         return f"{NAMESPACE}/{PIPELINE}/{self.pipeline()['metadata']['uid'][:8]}"
 
+    @property
+    def steps(self) -> StoredSteps:
+        return StoredSteps(self.cluster, NAMESPACE, RELEASE, self.run_id, STAGE_DEADLINE_S)
+
     def stage(self, name: str) -> dict[str, Any]:
         return _stage_of(self.pipeline().get("status", {}), name)
 
@@ -81,8 +83,8 @@ class FaultRun:
             for item in self.cluster.list(kind, NAMESPACE, "mimo.dev/stage"):
                 self.objects.setdefault(kind, set()).add(item["metadata"]["labels"]["mimo.dev/stage"])
 
-    def wait(self, what: str, stage: str, *, step: int = 0, attempt: int = 1, ended: bool = False) -> None:
-        """Until this attempt of the stage runs and has done `step` steps, or the stage has succeeded."""
+    def wait(self, what: str, stage: str, *, attempt: int = 1, has_progress: bool = False, ended: bool = False) -> None:
+        """Until the status says that this attempt of the stage runs, or that the stage has succeeded."""
 
         def probe() -> bool:
             self.note_objects()
@@ -92,8 +94,7 @@ class FaultRun:
                 pytest.fail(f"{stage}: {now}\n{explain(self.cluster, NAMESPACE)}")
             if ended:
                 return bool(now["state"] == "Succeeded")
-            progress = now.get("progress") or {}
-            is_there = now["attempt"] >= attempt and progress.get("step", 0) >= step
+            is_there = now["attempt"] >= attempt and (now.get("progress") is not None or not has_progress)
             return bool(now["state"] == "Running" and is_there)
 
         eventually(
@@ -108,14 +109,16 @@ def _stage_of(status: dict[str, Any], name: str) -> dict[str, Any]:
 
 def drive(run: FaultRun) -> None:
     """The pipeline from start to end, with the faults."""
-    run.wait("base trains", FOLLOWED, step=1)
+    run.wait("base runs", FOLLOWED)
     run.notes["followed"] = _follow(run, FOLLOWED)
-    run.wait("stage 3 trains", LOST, step=6)
+    run.wait("stage 3 runs", LOST)
+    run.steps.wait_for_checkpoint(LOST, 5)
     worker = f"mimo.dev/stage={LOST},training.kubeflow.org/replica-type=worker"
     run.notes["lost_worker"] = faults.lose_pod(run.cluster, NAMESPACE, worker)
     _look_at_second_attempt(run, LOST)
     if run.cluster.is_development:
-        run.wait("SFT trains", CRASHED, step=3)
+        run.wait("SFT runs", CRASHED)
+        run.steps.wait_for_checkpoint(CRASHED, 2)
         run.notes["crashed_rank"] = faults.crash_rank(CRASHED)
         _look_at_second_attempt(run, CRASHED)
     run.wait("RL data is curated", "curate-rl")
@@ -127,7 +130,7 @@ def drive(run: FaultRun) -> None:
     run.notes["pods of tracking"] = len(_tracking_pods(run))
     _scale_tracking(run, 1)
     run.wait("MORL has started", "morl")
-    _wait_for_saved_step(run, "morl", 1)
+    run.steps.wait_for_checkpoint("morl", 1)
     run.notes["reward_service"] = _ask_reward_service(run)
     head = "mimo.dev/stage=morl,mimo.dev/component=ray-head"
     run.notes["lost_head"] = faults.lose_pod(run.cluster, NAMESPACE, head)
@@ -140,12 +143,12 @@ def drive(run: FaultRun) -> None:
 
 def _follow(run: FaultRun, stage: str) -> Future[Followed]:
     """In the background; it ends with the stage. Raises CommandError from its result if the command failed."""
-    progress = run.stage(stage)["progress"]
+    progress = run.steps.wait_for_step(stage, 1)
     command = (sys.executable, "-m", "jobs.cli", "logs", "-f", stage, "--pipeline", PIPELINE, "-n", NAMESPACE)
 
     def follow() -> Followed:
         text = run.cluster.run(*command, timeout_s=STAGE_DEADLINE_S)
-        return Followed(progress["step"], progress["total"], text)
+        return Followed(progress.step, progress.total, text)
 
     return ThreadPoolExecutor(1, "follow").submit(follow)
 
@@ -179,8 +182,10 @@ def _ask_reward_service(run: FaultRun) -> dict[str, Any]:
 
 
 def _look_at_second_attempt(run: FaultRun, stage: str) -> None:
-    run.wait(f"attempt 2 of {stage} trains", stage, step=1, attempt=2)
+    run.wait(f"attempt 2 of {stage} runs", stage, attempt=2)
+    run.steps.wait_for_step(stage, 1, attempt=2)
     with faults.held_rank(stage) if run.cluster.is_development else nullcontext():
+        run.wait(f"the status shows how far attempt 2 of {stage} is", stage, attempt=2, has_progress=True)
         run.looks[stage] = look(run, NAMESPACE, PIPELINE, stage)
 
 
@@ -192,16 +197,3 @@ def _metrics_while_it_runs(run: FaultRun, stage: str) -> str:
             return text
         time.sleep(1.0)
     return ""
-
-
-def _wait_for_saved_step(run: FaultRun, stage: str, step: int) -> None:
-    """By the store, which knows seconds before the status does: the fault is to come between two steps."""
-    with open_release_store(run.cluster, NAMESPACE) as store:
-        folder = join(attempt_prefix(run.run_id, stage, run.stage(stage)["attempt"]), CHECKPOINTS_DIR)
-        eventually(
-            f"{stage} has saved step {step}",
-            lambda: max(complete_steps(store, folder), default=0) >= step,
-            deadline_s=STAGE_DEADLINE_S,
-            interval_s=1.0,
-            explain=lambda: explain(run.cluster, NAMESPACE),
-        )

@@ -92,6 +92,14 @@ def test_the_nodes_address_is_put_on_lo(host: FakeHost) -> None:
     assert not [call for call in host.calls("ip") if "dev" in call and call[call.index("dev") + 1] != "lo"]
 
 
+def test_an_address_of_a_service_that_leads_nowhere_yet_refuses_instead_of_leaving_the_machine(host: FakeHost) -> None:
+    inserted = [call for call in host.calls("iptables") if "--insert" in call]
+    assert [call[call.index("--insert") + 1] for call in inserted] == ["FORWARD", "OUTPUT"]
+    for call in inserted:
+        assert call[call.index("--destination") + 1] == "10.96.0.0/16"
+        assert call[-2:] == ["--jump", "REJECT"]
+
+
 def test_no_flag_or_file_names_an_address_that_is_reached_from_outside(host: FakeHost) -> None:
     started = [" ".join(call) for name in (*_PROCESSES, "kube-proxy") for call in host.calls(name)]
     written = [path.read_text(encoding="utf-8") for path in (host.root / "config").rglob("*") if path.is_file()]

@@ -85,6 +85,13 @@ def test_only_network_namespaces_of_our_pods_are_removed(
     }
 
 
+def test_the_rules_for_unknown_services_are_taken_away_and_no_others(host: FakeHost) -> None:
+    assert host.run("down.sh").returncode == 0
+    deleted = host.calls("iptables")
+    assert [call[call.index("--delete") + 1] for call in deleted] == ["FORWARD", "OUTPUT"]
+    assert all("mimo-devcluster" in call for call in deleted)
+
+
 def test_without_a_containerd_of_ours_none_is_asked(host: FakeHost) -> None:
     assert host.run("down.sh").returncode == 0
     assert host.calls("ctr") == []
