@@ -10,12 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.console import Console
@@ -49,7 +51,10 @@ def execute(package: Path, parameters: Mapping[str, Any], outputs: Path) -> None
     # The image is not used here: the steps run in the environment that has kfp and our sources.
     warnings.filterwarnings("ignore", message=".*non-Python base image")
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(outputs))
-    components.load_component_from_file(str(package))(**parameters)
+    # Each step writes its program into a new temporary folder, and leaves it there.
+    with TemporaryDirectory(prefix="mimo-kfp-") as scratch:
+        os.environ["TMPDIR"] = scratch
+        components.load_component_from_file(str(package))(**parameters)
 
 
 def run_on_this_machine(

@@ -58,8 +58,11 @@ def run(tmp_path: Path, run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def test_the_steps_follow_the_stages_and_hand_out_metrics_and_artifacts(
-    run: Run, run_dir: Path, tmp_path: Path, capfd
+    run: Run, run_dir: Path, tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     switch, line = tmp_path / "curate.slow", r"saved checkpoint step=1 .*/curate/attempt-1"
     switch.touch()
     with _let_go_once_told(switch, line, capfd) as seen:
@@ -80,6 +83,7 @@ def test_the_steps_follow_the_stages_and_hand_out_metrics_and_artifacts(
     manifest = read_manifest(store_for_uri(curate.output_uri), "")
     assert manifest.metrics["steps"] == 3.0
     assert _metrics(run_dir, "curate") == manifest.metrics
+    assert list(temporary.iterdir()) == [], "left behind"
 
 
 @contextmanager
