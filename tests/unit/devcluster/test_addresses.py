@@ -39,7 +39,9 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> FakeHost:
     made.add("kubectl", _KUBECTL)
     done = made.run("up.sh")
     assert done.returncode == 0, done.stderr
-    made.wait_for_call("kube-proxy")
+    # It waits for none of them, and they begin in any order.
+    for name in (*_PROCESSES, "kube-proxy"):
+        made.wait_for_call(name)
     return made
 
 
