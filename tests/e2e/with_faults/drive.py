@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.e2e import faults
-from tests.e2e.kube import Cluster, eventually
+from tests.e2e.kube import Cluster, CommandError, eventually
 from tests.e2e.pod_watch import PodWatch
 from tests.e2e.release import RELEASE, explain
 from tests.e2e.shown_metrics import metrics_of_running_stage
@@ -130,8 +130,9 @@ def drive(run: FaultRun) -> None:
     run.notes["pods of tracking"] = len(_tracking_pods(run))
     _scale_tracking(run, 1)
     run.wait("MORL has started", "morl")
+    # Before its first step is done: after that one there are only three more until it is too late to lose the head.
+    run.notes["reward_service"] = _wait_for_reward_service(run)
     run.steps.wait_for_checkpoint("morl", 1)
-    run.notes["reward_service"] = _ask_reward_service(run)
     head = "mimo.dev/stage=morl,mimo.dev/component=ray-head"
     run.notes["lost_head"] = faults.lose_pod(run.cluster, NAMESPACE, head)
     run.wait("morl succeeds", "morl", ended=True)
@@ -170,10 +171,35 @@ def _tracking_pods(run: FaultRun) -> list[dict[str, Any]]:
     return run.cluster.list("pods", NAMESPACE, "app.kubernetes.io/component=mlflow")
 
 
-def _ask_reward_service(run: FaultRun) -> dict[str, Any]:
+def _wait_for_reward_service(run: FaultRun) -> dict[str, Any]:
     """What it says of itself through the Service of the Ray head, asked from a rollout pod as any client would."""
-    selector = f"mimo.dev/stage=morl,mimo.dev/attempt={run.stage('morl')['attempt']},mimo.dev/component=ray-rollout"
-    pod = run.cluster.list("pods", NAMESPACE, selector)[0]["metadata"]
+    refusals = [""]
+
+    def ask() -> dict[str, Any] | None:
+        try:
+            answer = _ask_reward_service(run)
+        except CommandError as error:
+            # The pod, Ray or Ray Serve is starting.
+            refusals.append(str(error))
+            return None
+        is_loading = answer is None or any("problem" in model for model in answer["reward_models"].values())
+        return None if is_loading else answer
+
+    return eventually(
+        "the reward service answers",
+        ask,
+        deadline_s=STAGE_DEADLINE_S,
+        interval_s=1.0,
+        explain=lambda: f"{refusals[-1]}\n{explain(run.cluster, NAMESPACE)}",
+    )
+
+
+def _ask_reward_service(run: FaultRun) -> dict[str, Any] | None:
+    """None: there is no rollout pod yet."""
+    pods = run.cluster.list("pods", NAMESPACE, "mimo.dev/stage=morl,mimo.dev/component=ray-rollout")
+    if not pods:
+        return None
+    pod = pods[0]["metadata"]
     address = f"http://{pod['labels']['ray.io/cluster']}-head-svc:{REWARD_PORT}/healthz"
     ask = f"from urllib.request import urlopen; print(urlopen('{address}', timeout=20).read().decode())"
     python = ("exec", "-n", NAMESPACE, pod["name"], "--", "python", "-c")
