@@ -28,6 +28,8 @@ NAMESPACE, PIPELINE = "mimo-e2e", "demo-ci"
 STAGE_DEADLINE_S = 600.0
 NOTE_EVERY_S = 4.0
 REWARD_PORT = 8000
+# Less than the service waits for a model that is loading: it is asked anew, and answers once it is ready.
+_ASK_TIMEOUT_S = 4
 LOST, CRASHED = "multimodal-pretraining", "long-context-sft"
 """Stages that lose a pod and a rank."""
 FOLLOWED = "base"
@@ -189,7 +191,7 @@ def _wait_for_reward_service(run: FaultRun) -> dict[str, Any]:
         "the reward service answers",
         ask,
         deadline_s=STAGE_DEADLINE_S,
-        interval_s=1.0,
+        interval_s=2.0,
         explain=lambda: f"{refusals[-1]}\n{explain(run.cluster, NAMESPACE)}",
     )
 
@@ -201,7 +203,7 @@ def _ask_reward_service(run: FaultRun) -> dict[str, Any] | None:
         return None
     pod = pods[0]["metadata"]
     address = f"http://{pod['labels']['ray.io/cluster']}-head-svc:{REWARD_PORT}/healthz"
-    ask = f"from urllib.request import urlopen; print(urlopen('{address}', timeout=20).read().decode())"
+    ask = f"from urllib.request import urlopen; print(urlopen('{address}', timeout={_ASK_TIMEOUT_S}).read().decode())"
     python = ("exec", "-n", NAMESPACE, pod["name"], "--", "python", "-c")
     answer: dict[str, Any] = json.loads(run.cluster.kubectl(*python, ask))
     return answer
