@@ -28,8 +28,6 @@ NAMESPACE, PIPELINE = "mimo-e2e", "demo-ci"
 STAGE_DEADLINE_S = 600.0
 NOTE_EVERY_S = 4.0
 REWARD_PORT = 8000
-# Less than the service waits for a model that is loading: it is asked anew, and answers once it is ready.
-_ASK_TIMEOUT_S = 4
 LOST, CRASHED = "multimodal-pretraining", "long-context-sft"
 """Stages that lose a pod and a rank."""
 FOLLOWED = "base"
@@ -203,7 +201,7 @@ def _ask_reward_service(run: FaultRun) -> dict[str, Any] | None:
         return None
     pod = pods[0]["metadata"]
     address = f"http://{pod['labels']['ray.io/cluster']}-head-svc:{REWARD_PORT}/healthz"
-    ask = f"from urllib.request import urlopen; print(urlopen('{address}', timeout={_ASK_TIMEOUT_S}).read().decode())"
+    ask = f"from urllib.request import urlopen; print(urlopen('{address}', timeout=20).read().decode())"
     python = ("exec", "-n", NAMESPACE, pod["name"], "--", "python", "-c")
     answer: dict[str, Any] = json.loads(run.cluster.kubectl(*python, ask))
     return answer
