@@ -173,15 +173,16 @@ def _tracking_pods(run: FaultRun) -> list[dict[str, Any]]:
 
 def _wait_for_reward_service(run: FaultRun) -> dict[str, Any]:
     """What it says of itself through the Service of the Ray head, asked from a rollout pod as any client would."""
-    refusals = [""]
+    said: list[object] = ["nothing"]
 
     def ask() -> dict[str, Any] | None:
         try:
             answer = _ask_reward_service(run)
         except CommandError as error:
             # The pod, Ray or Ray Serve is starting.
-            refusals.append(str(error))
+            said.append(error)
             return None
+        said.append(answer)
         is_loading = answer is None or any("problem" in model for model in answer["reward_models"].values())
         return None if is_loading else answer
 
@@ -190,7 +191,7 @@ def _wait_for_reward_service(run: FaultRun) -> dict[str, Any]:
         ask,
         deadline_s=STAGE_DEADLINE_S,
         interval_s=2.0,
-        explain=lambda: f"{refusals[-1]}\n{explain(run.cluster, NAMESPACE)}",
+        explain=lambda: f"it said {said[-1]}\n{explain(run.cluster, NAMESPACE)}",
     )
 
 
